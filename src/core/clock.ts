@@ -1,0 +1,49 @@
+/** Time as a port, so that backoffs, leases and deadlines can be tested without waiting. */
+export interface Clock {
+  /** Wall clock, milliseconds since the epoch. Boards without a clock chip start in the past and jump. */
+  now(): number;
+  /** Milliseconds that never jump; for durations and deadlines. */
+  monotonic(): number;
+  /** Resolves after `ms`; rejects with an AbortError as soon as `signal` fires. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `fn` once after `ms`. The returned function cancels it. A timer never keeps the process alive. */
+  after(ms: number, fn: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(abortError());
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(abortError());
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve();
+      }, ms);
+      signal?.addEventListener('abort', onAbort, { once: true });
+    }),
+  after: (ms, fn) => {
+    const timer = setTimeout(fn, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** The error of every wait that was cut short by its signal. */
+export function abortError(): Error {
+  return new DOMException('The operation was aborted', 'AbortError');
+}
+
+/** RFC 3339 with seconds, as metav1.Time is written. */
+export function rfc3339(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+/** RFC 3339 with microseconds, as metav1.MicroTime (lease renewTime) is written. */
+export function rfc3339Micro(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, -1)}000Z`;
+}

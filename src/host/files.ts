@@ -1,0 +1,91 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { errorCode } from '../core/index.ts';
+
+/** The file's text, or undefined if there is none. Other errors are thrown. */
+export async function readText(path: string): Promise<string | undefined> {
+  return (await readBytes(path))?.toString('utf8');
+}
+
+export async function readBytes(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Replaces a file so that a power cut leaves the old or the new content, never a mix: temporary file, fsync, rename,
+ * fsync of the folder. Parent folders are made (0755).
+ */
+export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
+  const dir = dirname(path);
+  await mkdir(dir, { recursive: true });
+  const temporary = `${path}.tmp-${randomBytes(4).toString('hex')}`;
+  try {
+    const file = await open(temporary, 'wx', mode);
+    try {
+      await file.chmod(mode); // the umask must not decide
+      await file.writeFile(data);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncDir(dir);
+}
+
+/** As {@link writeFileAtomic}, but leaves a file with that content alone. True if it wrote: spares the flash. */
+export async function writeIfChanged(path: string, data: string | Uint8Array, mode = 0o644): Promise<boolean> {
+  const old = await readBytes(path);
+  if (old?.equals(typeof data === 'string' ? Buffer.from(data) : data)) return false;
+  await writeFileAtomic(path, data, mode);
+  return true;
+}
+
+export async function syncDir(dir: string): Promise<void> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(dir, 'r');
+    await handle.sync();
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP', 'EISDIR'].includes(errorCode(error) ?? '')) throw error;
+  } finally {
+    await handle?.close();
+  }
+}
+
+/**
+ * A JSON state file that proves itself: `{"sha256": "<hex of data's JSON>", "data": …}`. Reading a missing, truncated
+ * or altered one gives undefined (and moves a broken one aside as `<path>.broken`), so the caller rebuilds it.
+ */
+export async function readState<T>(path: string): Promise<T | undefined> {
+  const text = await readText(path);
+  if (text === undefined) return undefined;
+  try {
+    const outer = JSON.parse(text) as { sha256?: string; data?: T };
+    if (outer.sha256 === digest(outer.data)) return outer.data;
+  } catch {
+    // Not JSON: handled as any other broken file.
+  }
+  await rename(path, `${path}.broken`).catch(() => {});
+  return undefined;
+}
+
+/** Writes what {@link readState} reads; nothing if it is there already. True if it wrote. */
+export function writeState(path: string, data: unknown, mode = 0o600): Promise<boolean> {
+  return writeIfChanged(path, `${JSON.stringify({ sha256: digest(data), data })}\n`, mode);
+}
+
+function digest(data: unknown): string {
+  return createHash('sha256')
+    .update(JSON.stringify(data) ?? '')
+    .digest('hex');
+}

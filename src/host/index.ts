@@ -1,0 +1,3 @@
+export * from './exec.ts';
+export * from './files.ts';
+export * from './log.ts';

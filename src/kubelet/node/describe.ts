@@ -1,0 +1,92 @@
+import type { Capacity, SystemFacts } from '../../hardware/index.ts';
+import type { Node, NodeAddress, Taint } from '../../kube/index.ts';
+import { nodeAllocatable, nodeCapacity, type Reserved } from './resources.ts';
+import { parseVersion } from './version.ts';
+
+/** What the Node object is made of; constant while the agent runs, save what {@link NodeFacts} names as functions. */
+export interface NodeIdentity {
+  name: string;
+  /** The OS host name, for the `Hostname` address and the label. */
+  hostname: string;
+  ips: readonly string[];
+  /** Labels of the flags and of the hardware. */
+  labels: Readonly<Record<string, string>>;
+  taints: readonly Taint[];
+  /** Annotations to set (text) or to remove (null). */
+  annotations: Readonly<Record<string, string | null>>;
+  /** True unless the server runs with --disable-cloud-controller: the k3s cloud controller then owns addresses. */
+  externalCloud: boolean;
+  kubeletVersion: string;
+  kubeletPort: number;
+  system: SystemFacts;
+  capacity: Capacity;
+  reserved: Reserved;
+  maxPods: number;
+}
+
+/** Labels that every kubelet sets. */
+export function ownLabels(node: NodeIdentity): Record<string, string> {
+  const { architecture } = node.system;
+  return {
+    'beta.kubernetes.io/arch': architecture,
+    'beta.kubernetes.io/os': 'linux',
+    'kubernetes.io/arch': architecture,
+    'kubernetes.io/hostname': node.name,
+    'kubernetes.io/os': 'linux',
+    ...node.labels,
+  };
+}
+
+/** Annotations that every kubelet sets, then ours. */
+export function ownAnnotations(node: NodeIdentity): Record<string, string | null> {
+  return {
+    'volumes.kubernetes.io/controller-managed-attach-detach': 'true',
+    ...(node.externalCloud ? { 'alpha.kubernetes.io/provided-node-ip': node.ips.join(',') } : {}),
+    ...node.annotations,
+  };
+}
+
+/** The Node as it is first created, without status. */
+export function newNode(node: NodeIdentity): Node {
+  const annotations = Object.entries(ownAnnotations(node)).filter(([, value]) => value !== null);
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: {
+      name: node.name,
+      labels: ownLabels(node),
+      annotations: Object.fromEntries(annotations) as Record<string, string>,
+    },
+    spec: {
+      taints: [
+        ...node.taints,
+        ...(node.externalCloud
+          ? [{ key: 'node.cloudprovider.kubernetes.io/uninitialized', value: 'true', effect: 'NoSchedule' }]
+          : []),
+      ],
+    },
+  };
+}
+
+/** Addresses as a kubelet without a cloud sets them: every node IP, then the host name. */
+export function nodeAddresses(node: NodeIdentity): NodeAddress[] {
+  return [...node.ips.map((address) => ({ type: 'InternalIP', address })), { type: 'Hostname', address: node.name }];
+}
+
+/** The constant part of status. */
+export function staticStatus(node: NodeIdentity, runtimeVersion: string): Record<string, unknown> {
+  const minor = parseVersion(node.kubeletVersion)?.[1] ?? 0;
+  return {
+    capacity: nodeCapacity(node.capacity, node.maxPods),
+    allocatable: nodeAllocatable(node.capacity, node.maxPods, node.reserved),
+    daemonEndpoints: { kubeletEndpoint: { Port: node.kubeletPort } },
+    nodeInfo: {
+      ...node.system,
+      containerRuntimeVersion: runtimeVersion,
+      kubeletVersion: node.kubeletVersion,
+      // The kube-proxy version was never known to the kubelet; 1.33 stopped pretending.
+      kubeProxyVersion: minor >= 33 ? '' : node.kubeletVersion,
+      operatingSystem: 'linux',
+    },
+  };
+}

@@ -1,0 +1,284 @@
+import {
+  type Clock,
+  Coalescer,
+  type Component,
+  createBackoff,
+  describeError,
+  isAbort,
+  type Logger,
+  sayOnce,
+} from '../../core/index.ts';
+import type { CriImage, RuntimeService, RuntimeStatus } from '../../cri/types.ts';
+import { isNotFound, isStatus, type KubeClient, type Node } from '../../kube/index.ts';
+import { type Health, nodeConditions } from './conditions.ts';
+import { type NodeIdentity, newNode, nodeAddresses, staticStatus } from './describe.ts';
+import { metadataPatch } from './metadata-patch.ts';
+import type { Pressure } from './pressure.ts';
+import { type DesiredStatus, nodeImages, statusPatch } from './status-patch.ts';
+import { parseVersion } from './version.ts';
+
+export interface NodeControllerOptions {
+  client: KubeClient;
+  identity: NodeIdentity;
+  runtime: Pick<RuntimeService, 'status' | 'version'>;
+  images: () => Promise<CriImage[]>;
+  pressure: () => Promise<Pressure>;
+  /** What else keeps the node from being ready, in words; empty when nothing does. */
+  blockers?: () => readonly string[];
+  clock: Clock;
+  log: Logger;
+}
+
+/** The server is told at least this often, changed or not (nodeStatusReportFrequency). */
+const REPORT_MS = 5 * 60_000;
+/** Pressure and the runtime are looked at this often while nothing happens. */
+const CHECK_MS = 30_000;
+/** While the network is all that is missing, it is looked at this often: containerd reads the CNI file by itself. */
+const IMPATIENT_MS = 25;
+
+/**
+ * Registers the Node and keeps its status true: at once when something changed (a poke, the server's copy differing),
+ * else every five minutes. Never writes what is already there.
+ */
+export class NodeController implements Component {
+  readonly #options: NodeControllerOptions;
+  readonly #abort = new AbortController();
+  readonly #once = sayOnce();
+  readonly #backoff = createBackoff({ initialMs: 500, maxMs: 5_000 });
+  readonly #work: Coalescer;
+  #signal: AbortSignal = this.#abort.signal;
+  #loop: Promise<void> | undefined;
+  #cleanup: (() => void)[] = [];
+  #cancelNext: () => void = () => {};
+  #stored: Node | undefined;
+  #deleted = false;
+  #images: CriImage[] | undefined;
+  #runtimeVersion: string | undefined;
+  #handlers: Record<string, unknown> = {};
+  #reportedAt = Number.NEGATIVE_INFINITY;
+  #impatientUntil = 0;
+  #readyResolve: () => void = () => {};
+  readonly #readyPromise = new Promise<void>((resolve) => {
+    this.#readyResolve = resolve;
+  });
+  /** Empty while the server has been told that the node is ready. */
+  notReady: readonly string[] = ['the agent is starting'];
+  lastError: string | undefined;
+
+  constructor(options: NodeControllerOptions) {
+    this.#options = options;
+    this.#work = new Coalescer(() => this.#reconcile());
+  }
+
+  /** Begins to register and to report; does not wait for the server. */
+  async start(signal: AbortSignal): Promise<void> {
+    this.#signal = AbortSignal.any([signal, this.#abort.signal]);
+    this.#loop ??= this.#register().then(() => {
+      this.#cleanup.push(this.#options.client.onReachable(() => this.poke()));
+      this.poke();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    this.#cancelNext();
+    for (const undo of this.#cleanup.splice(0)) undo();
+    await this.#loop?.catch(() => {});
+    await this.#work.idle();
+  }
+
+  /** Resolves when the server has accepted Ready=True for the first time. */
+  whenReady(): Promise<void> {
+    return this.#readyPromise;
+  }
+
+  get uid(): string | undefined {
+    return this.#stored?.metadata.uid;
+  }
+
+  /** The Node as last seen at the server. */
+  get node(): Node | undefined {
+    return this.#stored;
+  }
+
+  /** Something that the status shows may have changed: look and report. */
+  poke(): void {
+    this.#impatientUntil = this.#options.clock.monotonic() + 5_000;
+    if (this.#stored !== undefined) this.#work.poke();
+  }
+
+  imagesChanged(): void {
+    this.#images = undefined;
+    if (this.#stored !== undefined) this.#schedule(2_000); // pulls come in bursts
+  }
+
+  /** The server's copy as a watch sees it; undefined = deleted. Someone else's change of our fields is mended. */
+  observed(node: Node | undefined): void {
+    if (this.#stored === undefined) return;
+    if (node === undefined) {
+      this.#deleted = true;
+      if (this.#once.changed('deleted', 'yes'))
+        this.#options.log.warn('the Node object was deleted; restart k3s-agent to join the cluster again');
+      return;
+    }
+    this.#deleted = false;
+    this.#once.clear('deleted');
+    this.#stored = node;
+    const ready = node.status?.conditions?.find((c) => c.type === 'Ready');
+    if ((ready?.status === 'True') !== (this.notReady.length === 0)) this.#work.poke();
+  }
+
+  get deleted(): boolean {
+    return this.#deleted;
+  }
+
+  async #register(): Promise<void> {
+    while (true) {
+      try {
+        this.#stored = await this.#ensureNode();
+        return;
+      } catch (error) {
+        await this.#failed('the Node could not be registered', error);
+      }
+    }
+  }
+
+  async #ensureNode(): Promise<Node> {
+    const { client, identity } = this.#options;
+    const path = `/api/v1/nodes/${identity.name}`;
+    const status = this.#status(['the agent is starting'], await this.#options.pressure(), []);
+    try {
+      const node = {
+        ...newNode(identity),
+        status: { ...status.fields, conditions: status.conditions, addresses: nodeAddresses(identity) },
+      };
+      return await client.create<Node>('/api/v1/nodes', node, { signal: this.#signal });
+    } catch (error) {
+      if (!isStatus(error, 409)) throw error;
+    }
+    const stored = await client.get<Node>(path, { signal: this.#signal });
+    const patch = metadataPatch(stored, identity);
+    return patch === undefined ? stored : await client.patch<Node>(path, 'merge', patch, { signal: this.#signal });
+  }
+
+  async #reconcile(): Promise<void> {
+    const { client, identity, clock } = this.#options;
+    this.#cancelNext();
+    try {
+      const [missing, pressure] = await Promise.all([this.#missing(), this.#options.pressure()]);
+      if (this.#images === undefined) this.#images = await this.#options.images().catch(() => undefined);
+      const previous = this.#stored?.status?.conditions ?? [];
+      const desired = this.#status(missing, pressure, previous);
+      const due = clock.monotonic() - this.#reportedAt >= REPORT_MS;
+      const patch = statusPatch(this.#stored, desired, due);
+      if (patch !== undefined && !this.#deleted) {
+        this.#stored = await client.patch<Node>(`/api/v1/nodes/${identity.name}/status`, 'strategic', patch, {
+          signal: this.#signal,
+        });
+        if ('conditions' in patch.status) this.#reportedAt = clock.monotonic();
+      }
+      this.#said(missing);
+      this.lastError = undefined;
+      this.#once.clear('error');
+      this.#backoff.reset();
+      const impatient = missing.length > 0 && clock.monotonic() < this.#impatientUntil;
+      this.#schedule(impatient ? IMPATIENT_MS : missing.length > 0 ? 2_000 : CHECK_MS);
+    } catch (error) {
+      if (this.#signal.aborted || isAbort(error)) return;
+      if (isNotFound(error)) this.observed(undefined);
+      this.#note('the node status could not be written', error);
+      this.#schedule(this.#backoff.next());
+    }
+  }
+
+  #said(missing: readonly string[]): void {
+    const { log } = this.#options;
+    if (missing.length === 0) {
+      if (this.notReady.length > 0) log.info('the node is ready');
+      this.#readyResolve();
+    } else if (this.#once.changed('ready', missing.join()))
+      log.info('the node is not ready yet', { missing: missing.join('; ') });
+    this.notReady = missing;
+  }
+
+  #status(
+    missing: readonly string[],
+    pressure: Pressure,
+    previous: Parameters<typeof nodeConditions>[1],
+  ): DesiredStatus {
+    const { identity, clock } = this.#options;
+    const health: Health = { ...pressure, notReady: missing };
+    // The cloud controller owns the addresses as soon as it has set them.
+    const addressed = identity.externalCloud && (this.#stored?.status?.addresses?.length ?? 0) > 0;
+    return {
+      fields: {
+        ...staticStatus(identity, this.#runtimeVersion ?? ''),
+        ...(this.#images ? { images: nodeImages(this.#images) } : {}),
+        ...this.#handlers,
+      },
+      conditions: nodeConditions(health, previous, clock.now()),
+      addresses: addressed ? undefined : nodeAddresses(identity),
+    };
+  }
+
+  /** What keeps the node from being ready, as the kubelet words it; also notes what the runtime is and can do. */
+  async #missing(): Promise<string[]> {
+    const { runtime, blockers } = this.#options;
+    const missing = [...(blockers?.() ?? [])];
+    let status: RuntimeStatus;
+    try {
+      status = await runtime.status({ timeoutMs: 10_000, signal: this.#signal });
+      if (this.#runtimeVersion === undefined) {
+        const version = await runtime.version({ timeoutMs: 10_000, signal: this.#signal });
+        this.#runtimeVersion = `${version.runtimeName}://${version.runtimeVersion.replace(/^v/, '')}`;
+        this.#handlers = this.#describeHandlers(status);
+      }
+    } catch (error) {
+      this.#runtimeVersion = undefined; // it may come back as another version
+      return [...missing, `container runtime is down: ${describeError(error)}`];
+    }
+    for (const condition of status.conditions) {
+      if (condition.status) continue;
+      const what = `${condition.type}=false reason:${condition.reason} message:${condition.message}`;
+      if (condition.type === 'NetworkReady') missing.push(`container runtime network not ready: ${what}`);
+      else if (condition.type === 'RuntimeReady') missing.push(`container runtime not ready: ${what}`);
+    }
+    return missing;
+  }
+
+  #describeHandlers(status: RuntimeStatus): Record<string, unknown> {
+    const minor = parseVersion(this.#options.identity.kubeletVersion)?.[1] ?? 0;
+    if (minor < 30 || status.runtimeHandlers.length === 0) return {};
+    return {
+      runtimeHandlers: status.runtimeHandlers.map(({ name, features }) => ({
+        name,
+        features: {
+          recursiveReadOnlyMounts: features?.recursiveReadOnlyMounts ?? false,
+          userNamespaces: features?.userNamespaces ?? false,
+        },
+      })),
+      ...(minor >= 31 && status.features ? { features: status.features } : {}),
+    };
+  }
+
+  #schedule(ms: number): void {
+    this.#cancelNext();
+    if (this.#signal.aborted) return;
+    this.#cancelNext = this.#options.clock.after(ms, () => this.#work.poke());
+  }
+
+  #note(what: string, error: unknown): void {
+    this.lastError = `${what}: ${describeError(error)}`;
+    if (this.#once.changed('error', this.lastError)) this.#options.log.warn(what, { error: describeError(error) });
+  }
+
+  async #failed(what: string, error: unknown): Promise<void> {
+    if (this.#signal.aborted || isAbort(error)) throw error;
+    this.#note(what, error);
+    const wake = new AbortController();
+    const unsubscribe = this.#options.client.onReachable(() => wake.abort());
+    await this.#options.clock.sleep(this.#backoff.next(), AbortSignal.any([this.#signal, wake.signal])).catch(() => {});
+    unsubscribe();
+    if (this.#signal.aborted) throw error;
+  }
+}

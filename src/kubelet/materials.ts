@@ -1,0 +1,175 @@
+import type { Clock, Logger } from '../core/index.ts';
+import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../cri/types.ts';
+import type { Exec } from '../host/index.ts';
+import type { Container, EphemeralContainer, KubeClient, Pod, Service, Taint } from '../kube/index.ts';
+
+/**
+ * The materials of a pod: everything between the Pod object and the CRI calls. The workers ask for them in this order:
+ * admit, preparePod, mountVolumes, sandbox, then container for each container; release once nothing of the pod runs.
+ * All calls are idempotent; one pod's failure never touches another's.
+ */
+export interface PodMaterials {
+  /** Starts nothing by itself; reads what a previous run left, mounts the shared tmpfs, makes the QoS cgroups. */
+  start(signal: AbortSignal): Promise<void>;
+  stop(): Promise<void>;
+  /** Pure. `active`: the pods that hold resources of this node, without `pod` itself. */
+  admit(pod: Pod, active: readonly Pod[]): Admission;
+  /** The pod's folder and cgroup. Throws AgentError `POD_CGROUP` or `POD_FOLDER` (upstream event: FailedCreatePodContainer). */
+  preparePod(pod: Pod, signal: AbortSignal): Promise<void>;
+  /**
+   * Sets all volumes up, or brings them up to date with a changed pod (labels in downwardAPI). Afterwards they follow
+   * their ConfigMaps and Secrets by themselves until release. Call it again with each new version of the pod, and after
+   * a failure with a backoff. Rejects only by the signal.
+   */
+  mountVolumes(pod: Pod, signal: AbortSignal): Promise<VolumesResult>;
+  /** Throws AgentError; the message is upstream's text for a FailedCreatePodSandBox event. */
+  sandbox(pod: Pod, attempt: number, signal: AbortSignal): Promise<SandboxMaterials>;
+  /**
+   * Makes what the container needs on disk (etc-hosts, termination log, subPath mounts, log folder) and its
+   * configuration. Throws AgentError `CONTAINER_CONFIG`; the message is upstream's text for the waiting reason
+   * CreateContainerConfigError.
+   */
+  container(request: ContainerRequest, signal: AbortSignal): Promise<ContainerMaterials>;
+  /** Stable over restarts of the agent; what the `io.kubernetes.container.hash` annotation holds. */
+  containerHash(container: AnyContainer): string;
+  /**
+   * Unmounts and removes volumes, the pod's folder and cgroup, forgets its tokens and references. Logs stay (see
+   * {@link PodMaterials.removeLogs}). Throws AgentError `VOLUME_TEARDOWN` or `POD_CGROUP`: call again later.
+   */
+  release(podUid: string, signal: AbortSignal): Promise<void>;
+  /** Removes /var/log/pods/NS_NAME_UID of a pod that is gone at the server. */
+  removeLogs(pod: { namespace: string; name: string; uid: string }): Promise<void>;
+  /** Uids that have a folder or cgroup here but are not in `known`: what a killed agent left. Give each to release. */
+  orphans(known: ReadonlySet<string>): Promise<string[]>;
+  /** Log folders (`NS_NAME_UID`) whose pod is unknown are removed. */
+  sweepLogs(known: ReadonlySet<string>): Promise<void>;
+}
+
+export type AnyContainer = Container | EphemeralContainer;
+
+export type Admission = { admitted: true } | { admitted: false; reason: string; message: string };
+
+/** An event to record on the pod (or on the container, where a container was asked for). */
+export interface Notice {
+  type: 'Normal' | 'Warning';
+  reason: string;
+  message: string;
+}
+
+/** A volume as it lies on this host, ready to be mounted into a container. */
+export interface MountedVolume {
+  hostPath: string;
+  /** The volume itself is read-only, whatever the mount says. */
+  readOnly: boolean;
+  selinuxRelabel: boolean;
+}
+
+/** By volume name. */
+export type PodVolumes = ReadonlyMap<string, MountedVolume>;
+
+export type VolumesResult = { ready: true; volumes: PodVolumes } | { ready: false; failures: readonly VolumeFailure[] };
+
+export interface VolumeFailure {
+  volume: string;
+  /** Stable: `VOLUME_UNSUPPORTED`, `VOLUME_REFERENCE` (absent object or key), `VOLUME_TYPE` (hostPath check), `VOLUME_SETUP`. */
+  code: string;
+  /** Upstream's text for a FailedMount event: `MountVolume.SetUp failed for volume "v" : …`. */
+  message: string;
+}
+
+export interface SandboxMaterials {
+  config: PodSandboxConfig;
+  /** Empty: the runtime's default. */
+  runtimeHandler: string;
+  notices: readonly Notice[];
+}
+
+export interface ContainerRequest {
+  pod: Pod;
+  container: AnyContainer;
+  /** 0 for the first start. */
+  restartCount: number;
+  /** From the sandbox's status; the host's addresses for hostNetwork pods. */
+  podIps: readonly string[];
+  volumes: PodVolumes;
+  /** From the image's status: `ref` is what the runtime knows it by (the id), user as the image says. */
+  image: { ref: string; uid?: number | undefined; username?: string | undefined };
+  /** For an ephemeral container with targetContainerName: the target's runtime id. */
+  targetContainerId?: string | undefined;
+}
+
+export interface ContainerMaterials {
+  config: ContainerConfig;
+  notices: readonly Notice[];
+}
+
+/** What a Pod needs to know about the node it runs on. */
+export interface NodeFacts {
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  taints: readonly Taint[];
+  /** Quantities by resource name: cpu, memory, pods, ephemeral-storage, hugepages-2Mi, … */
+  allocatable: Readonly<Record<string, string>>;
+  /** First is status.hostIP. */
+  hostIps: readonly string[];
+  /** Kernel host name: what hostNetwork pods see. */
+  hostname: string;
+}
+
+export interface ServiceSource {
+  list(): readonly Service[];
+  /** False until listed once: pods with enableServiceLinks wait for it as upstream does. */
+  synced(): boolean;
+}
+
+export interface CgroupOptions {
+  version: 1 | 2;
+  driver: 'cgroupfs' | 'systemd';
+  /** `/sys/fs/cgroup` when left out. */
+  mount?: string;
+  /** Cgroup under which kubepods lies, such as `/lab`; `/` when left out. */
+  root?: string;
+  /** Hard bound of kubepods: the node's allocatable. */
+  memoryBytes?: number;
+  milliCpu?: number;
+}
+
+export interface MaterialsOptions {
+  /** `/var/lib/kubelet` unless told otherwise. */
+  rootDir?: string;
+  /** `/var/log/pods` unless told otherwise. */
+  logDir?: string;
+  client: KubeClient;
+  clock: Clock;
+  log: Logger;
+  exec: Exec;
+  /** In [0, 1); Math.random when left out. */
+  random?: () => number;
+  node(): NodeFacts;
+  services: ServiceSource;
+  dns: DnsOptions;
+  cgroups: CgroupOptions;
+  /** The runtime handler of a RuntimeClass; throws AgentError with upstream's text if there is none. */
+  runtimeHandler(className: string, signal: AbortSignal): Promise<string>;
+  /** KubeletConfiguration seccompDefault. */
+  seccompDefault?: boolean;
+  allowedUnsafeSysctls?: readonly string[];
+  /** KubeletConfiguration podPidsLimit; no limit when left out. */
+  podPidsLimit?: number;
+  /** False: limits.cpu sets no quota (KubeletConfiguration cpuCFSQuota). */
+  cpuCfsQuota?: boolean;
+  /** Bytes of RAM, for OOM scores. */
+  memoryCapacity: number;
+  /** The node's own resolv.conf (K3S_RESOLV_CONF, --resolv-conf); empty: pods get none of the host's. */
+  runtimeSupports?: { recursiveReadOnly?: boolean; userNamespaces?: boolean };
+}
+
+export interface DnsOptions {
+  clusterDns: readonly string[];
+  clusterDomain: string;
+  /** Path of the host's resolv.conf; undefined: none is used. */
+  resolvConf: string | undefined;
+}
+
+/** QoS class, and the resources of one container as the CRI takes them. Pure; see containers/resources.ts. */
+export type { LinuxContainerResources };

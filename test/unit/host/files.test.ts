@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import {
+  createLogger,
+  hostExec,
+  readState,
+  readText,
+  writeFileAtomic,
+  writeIfChanged,
+  writeState,
+} from '../../../src/host/index.ts';
+
+let dir = '';
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'files-'));
+});
+after(() => rm(dir, { recursive: true }));
+
+test('an atomic write sets the mode whatever the umask and leaves no temporary file', async () => {
+  const old = process.umask(0o077);
+  try {
+    await writeFileAtomic(join(dir, 'a/b/c'), 'x', 0o644);
+  } finally {
+    process.umask(old);
+  }
+  assert.equal((await stat(join(dir, 'a/b/c'))).mode & 0o777, 0o644);
+  assert.deepEqual(await readdir(join(dir, 'a/b')), ['c']);
+});
+
+test('a file that already says so is not written again', async () => {
+  const path = join(dir, 'same');
+  assert.equal(await writeIfChanged(path, 'one'), true);
+  assert.equal(await writeIfChanged(path, 'one'), false);
+  assert.equal(await writeIfChanged(path, 'two'), true);
+  assert.equal(await readText(join(dir, 'missing')), undefined);
+});
+
+test('a state file that was cut short is set aside, not believed', async () => {
+  const path = join(dir, 'state.json');
+  await writeState(path, { pods: ['a', 'b'] });
+  assert.deepEqual(await readState(path), { pods: ['a', 'b'] });
+  await truncate(path, 30);
+  assert.equal(await readState(path), undefined);
+  assert.ok((await readdir(dir)).includes('state.json.broken'));
+  await writeFile(path, '{"sha256":"00","data":{"pods":[]}}');
+  assert.equal(await readState(path), undefined);
+});
+
+test('a missing program, a failure and a timeout are told apart', async () => {
+  await assert.rejects(hostExec.run(['/no/such/program']), { code: 'EXEC_NOT_FOUND' });
+  await assert.rejects(hostExec.run(['false']), { code: 'EXEC_FAILED' });
+  await assert.rejects(hostExec.run(['sleep', '10'], { timeoutMs: 50 }), { code: 'EXEC_TIMEOUT' });
+  assert.equal((await hostExec.run(['cat'], { input: 'hello' })).stdout, 'hello');
+});
+
+test('journal lines carry priorities and never a secret', async () => {
+  const lines: string[] = [];
+  const log = createLogger({ debug: false, style: 'journal', write: (line) => lines.push(line) });
+  log.debug('not shown');
+  log.info('joined', { server: 'https://10.0.0.1:6443', note: 'two words' });
+  log.error('bad', { error: `token K10${'ab'.repeat(32)}::server:secretpw` });
+  assert.equal(lines[0], '<6>joined server=https://10.0.0.1:6443 note="two words"\n');
+  assert.match(lines[1] as string, /^<3>bad /);
+  assert.doesNotMatch(lines[1] as string, /secretpw/);
+  assert.equal(lines.length, 2);
+  assert.ok(await readFile('/proc/self/stat', 'utf8'));
+});

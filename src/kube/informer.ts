@@ -13,7 +13,7 @@ import { isExpired, KubeError } from './errors.ts';
 import { type KubeObject, objectKey } from './types.ts';
 
 export interface InformerOptions<T> {
-  client: KubeClient;
+  client: Pick<KubeClient, 'get' | 'watch' | 'onReachable'>;
   /** Collection path, such as `/api/v1/pods`. */
   path: string;
   fieldSelector?: string;

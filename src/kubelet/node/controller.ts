@@ -18,7 +18,7 @@ import { type DesiredStatus, nodeImages, statusPatch } from './status-patch.ts';
 import { parseVersion } from './version.ts';
 
 export interface NodeControllerOptions {
-  client: KubeClient;
+  client: Pick<KubeClient, 'create' | 'get' | 'patch' | 'onReachable'>;
   identity: NodeIdentity;
   runtime: Pick<RuntimeService, 'status' | 'version'>;
   images: () => Promise<CriImage[]>;

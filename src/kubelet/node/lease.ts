@@ -11,7 +11,7 @@ import {
 import { isNotFound, isStatus, type KubeClient } from '../../kube/index.ts';
 
 export interface LeaseOptions {
-  client: KubeClient;
+  client: Pick<KubeClient, 'create' | 'patch' | 'onReachable'>;
   nodeName: string;
   /** The Node's uid once it is known; the lease is owned by it, so that it goes with it. */
   nodeUid: () => string | undefined;

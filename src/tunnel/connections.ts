@@ -83,23 +83,29 @@ export class Connections {
     const frame = decodeFrame(message);
     switch (frame.type) {
       case 'data':
-        return this.#data(frame);
+        this.#data(frame);
+        return;
       case 'connect':
-        return this.#connect(frame);
+        this.#connect(frame);
+        return;
       case 'error':
-        return this.#table.get(frame.id)?.endedByPeer(frame.text);
+        this.#table.get(frame.id)?.endedByPeer(frame.text);
+        return;
       case 'pause':
-        return this.#table.get(frame.id)?.pausedByPeer();
+        this.#table.get(frame.id)?.pausedByPeer();
+        return;
       case 'resume':
-        return this.#table.get(frame.id)?.resumedByPeer();
+        this.#table.get(frame.id)?.resumedByPeer();
+        return;
       case 'sync':
-        return this.#sync(frame.ids);
+        this.#sync(frame.ids);
+        return;
       case 'addClient':
       case 'removeClient':
       case 'unknown':
         return; // for peers of a server, or newer than this
       default:
-        return frame satisfies never;
+        frame satisfies never;
     }
   }
 
@@ -141,7 +147,10 @@ export class Connections {
       } catch (error) {
         local = describeError(error);
       }
-    if (typeof local !== 'string') return this.add(frame.id, local);
+    if (typeof local !== 'string') {
+      this.add(frame.id, local);
+      return;
+    }
     this.#log.warn('a connection through the tunnel was refused', {
       proto: frame.proto.slice(0, 16),
       address: frame.address.slice(0, 80),
@@ -152,8 +161,10 @@ export class Connections {
 
   #data(frame: Frame & { type: 'data' }): void {
     const connection = this.#table.get(frame.id);
-    if (connection === undefined)
-      return this.#reply({ type: 'error', id: frame.id, text: `connection not found client/0/${frame.id}` });
+    if (connection === undefined) {
+      this.#reply({ type: 'error', id: frame.id, text: `connection not found client/0/${frame.id}` });
+      return;
+    }
     connection.fromPeer(frame.data, this.#waiting > CROWDED ? CROWDED_PAUSE_AT : undefined);
     if (this.#unstall === undefined && this.#mustStall()) this.#stall();
   }

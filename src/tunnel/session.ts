@@ -136,7 +136,10 @@ export class Session {
     this.#lastTick = now;
     if (late > pingMs) this.#lastHeard += late;
     if (this.connections.stalled) this.#lastHeard = now;
-    if (now - this.#lastHeard >= silentMs) return this.#silent();
+    if (now - this.#lastHeard >= silentMs) {
+      this.#silent();
+      return;
+    }
     this.#ping();
     if (now < this.#announceAt) return;
     this.#announceAt = now + ANNOUNCE_MS;

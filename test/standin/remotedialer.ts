@@ -3,7 +3,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { type Logger, silentLogger, systemClock } from '../../src/core/index.ts';
-import { Connections, encodeFrame } from '../../src/tunnel/index.ts';
+import { Connections, decodeFrame, encodeFrame } from '../../src/tunnel/index.ts';
 
 /**
  * The server side of the tunnel as k3s has it (pkg/daemons/control/tunnel.go, rancher/remotedialer server.go): sessions
@@ -60,8 +60,7 @@ export function createRemotedialerServer(options: RemotedialerServerOptions = {}
       open: () => 'connect not allowed',
       transport: {
         send(frame) {
-          const type = (frame[frame.length - 1] as number) >> 1;
-          if (old && (type === 6 || type === 7) && frame.length < 30) return true;
+          if (old && ['pause', 'resume'].includes(decodeFrame(frame).type)) return true;
           if (websocket.readyState === websocket.OPEN) websocket.send(frame, { binary: true });
           return !stream.writableNeedDrain;
         },
@@ -84,6 +83,7 @@ export function createRemotedialerServer(options: RemotedialerServerOptions = {}
     websocket.on('message', (data, binary) => {
       try {
         if (!binary) throw new Error('wrong message type');
+        if (old && ['pause', 'resume', 'sync'].includes(decodeFrame(data as Buffer).type)) return;
         connections.receive(data as Buffer);
       } catch {
         websocket.terminate();

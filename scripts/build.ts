@@ -56,7 +56,7 @@ writeFileSync(
     execArgvExtension: 'none',
   }),
 );
-execFileSync(process.execPath, ['--experimental-sea-config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
+execFileSync(process.execPath, ['--experimental-sea-config', config], { stdio: ['ignore', 'ignore', 'pipe'] });
 
 const target = join(dist, `k3s-agent-${arch}`);
 const temporary = `${target}.tmp`;
@@ -66,7 +66,7 @@ const postject = join(root, 'node_modules/postject/dist/cli.js');
 execFileSync(
   process.execPath,
   [postject, temporary, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'],
-  { stdio: ['ignore', 'ignore', 'inherit'] },
+  { stdio: ['ignore', 'ignore', 'pipe'] },
 );
 // A plain copy, not a rename: pages that postject wrote lie in the page cache in large folios, of which each touch maps
 // the whole, and the process would show 17 MB more resident memory until the next reboot.

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { kubeletSettings } from '../../../src/agent/kubelet-args.ts';
+import { type AgentStatus, duration, isHealthy, renderStatus } from '../../../src/agent/status.ts';
+
+test('reservations of both kinds add up, unknown arguments are named, needless ones are silent', () => {
+  const { settings, warnings } = kubeletSettings(
+    new Map([
+      ['kube-reserved', ['cpu=100m,memory=128Mi']],
+      ['system-reserved', ['cpu=0.2']],
+      ['max-pods', ['50']],
+      ['fail-cgroupv1', ['false']],
+      ['eviction-hard', ['memory.available<5%']],
+    ]),
+  );
+  assert.equal(settings.reservedCpu, 300);
+  assert.equal(settings.reservedMemory, 128 * 2 ** 20);
+  assert.equal(settings.maxPods, 50);
+  assert.deepEqual(warnings, ['--kubelet-arg=eviction-hard is not supported yet and has no effect']);
+});
+
+test('a value of the wrong kind is an error that names the argument', () => {
+  assert.throws(() => kubeletSettings(new Map([['max-pods', ['many']]])), {
+    code: 'CONFIG_INVALID',
+    message: /max-pods.*"many"/,
+  });
+  assert.throws(() => kubeletSettings(new Map([['kube-reserved', ['lots']]])), { code: 'CONFIG_INVALID' });
+});
+
+test('a status shows what fails, why, and what to do', () => {
+  const status: AgentStatus = {
+    version: '1',
+    pid: 7,
+    startedAt: '2026-01-01T00:00:00Z',
+    nodeName: 'shop-1',
+    nodeIps: ['10.0.0.2'],
+    server: 'https://s:6443',
+    healthy: false,
+    parts: [
+      { name: 'join', state: 'ok', summary: 'joined' },
+      {
+        name: 'tunnels',
+        state: 'failed',
+        summary: '0 of 1 open',
+        details: ['10.0.0.1:6443 closed'],
+        lastError: 'no pong',
+        remedy: 'check the link',
+      },
+    ],
+  };
+  const text = renderStatus(status, Date.parse('2026-01-01T02:03:00Z'));
+  assert.match(text, /shop-1 \(10\.0\.0\.2\) at https:\/\/s:6443: NOT healthy/);
+  assert.match(text, /up 2h3m/);
+  assert.match(
+    text,
+    /FAIL {2}tunnels .*0 of 1 open\n +10\.0\.0\.1:6443 closed\n +error: no pong\n +what to do: check the link/,
+  );
+  assert.equal(isHealthy(status.parts), false);
+  assert.deepEqual([0, 59_000, 3_600_000, 90_000_000].map(duration), ['0s', '59s', '1h', '1d1h']);
+});

@@ -1,0 +1,235 @@
+import { createHash } from 'node:crypto';
+import { AgentError, type Clock, describeError, isAbort, type Logger, Semaphore } from '../../core/index.ts';
+import type { AuthConfig, CriImage, ImageService, PodSandboxConfig } from '../../cri/types.ts';
+import type { Pod, Secret } from '../../kube/index.ts';
+import { createKeyring, rulesOf } from './keyring.ts';
+import { ImagePresence } from './presence.ts';
+import { readPullSecrets } from './pull-secrets.ts';
+import { defaultPullPolicy, type ImageReference, parseReference, withDefaultTag } from './reference.ts';
+
+/** Pull backoff: kubelet pkg/kubelet/kubelet.go, 10 s doubling to 5 min, per pod and image. */
+const INITIAL_MS = 10_000;
+const MAX_MS = 300_000;
+const MAX_BACKOFFS = 2_000;
+
+export interface ImagePullerOptions {
+  images: ImageService;
+  clock: Clock;
+  log: Logger;
+  /** Reads a Secret for imagePullSecrets. */
+  secret(namespace: string, name: string, signal: AbortSignal): Promise<Secret>;
+  /** The node's own Docker configuration (`/var/lib/kubelet/config.json`), parsed; undefined if there is none. */
+  nodeConfig?(): Promise<unknown>;
+  /** Credentials the node has for that registry otherwise. */
+  authFor?(reference: ImageReference): AuthConfig | undefined;
+  /** Pulls at once; 2 when left out. 1 is the kubelet's serializeImagePulls. */
+  maxParallel?: number;
+}
+
+export interface ImageRequest {
+  pod: Pod;
+  container: { name: string; image?: string; imagePullPolicy?: string };
+  sandbox?: PodSandboxConfig | undefined;
+  /** Records an event on the container. */
+  event(type: 'Normal' | 'Warning', reason: string, message: string): void;
+  /** Records an event on the pod. */
+  podEvent(type: 'Normal' | 'Warning', reason: string, message: string): void;
+  signal: AbortSignal;
+}
+
+/**
+ * Why an image can't be had. `code` is the waiting reason: `InvalidImageName`, `ImageInspectError`,
+ * `ErrImageNeverPull`, `ErrImagePull`, `ImagePullBackOff`. `retryAt`: monotonic milliseconds.
+ */
+export class ImageError extends AgentError {
+  readonly retryAt: number;
+  constructor(code: string, message: string, retryAt: number) {
+    super({ code, message });
+    this.retryAt = retryAt;
+  }
+}
+
+interface BackoffEntry {
+  delayMs: number;
+  updatedAt: number;
+  error: string;
+}
+
+interface Pulled {
+  image: CriImage;
+  pullMs: number;
+  totalMs: number;
+}
+
+/** Gets images for containers by their pull policy; one pull per image however many ask. */
+export class ImagePuller {
+  readonly #options: ImagePullerOptions;
+  readonly #slots: Semaphore;
+  readonly #pulls = new Map<string, Promise<Pulled>>();
+  readonly #backoffs = new Map<string, BackoffEntry>();
+  readonly presence: ImagePresence;
+
+  constructor(options: ImagePullerOptions) {
+    this.#options = options;
+    this.#slots = new Semaphore(Math.max(1, options.maxParallel ?? 2));
+    this.presence = new ImagePresence(options.images);
+  }
+
+  /** The image, pulled if the policy says so. Throws {@link ImageError}, or an AbortError. */
+  async ensure(request: ImageRequest): Promise<CriImage> {
+    const { pod, container, event, signal } = request;
+    const { clock } = this.#options;
+    const text = container.image ?? '';
+    const parsed = parseReference(text);
+    if (!parsed.ok) {
+      const message = `Failed to apply default image tag "${text}": couldn't parse image name "${text}": ${parsed.error}`;
+      event('Warning', 'InspectFailed', message);
+      throw new ImageError('InvalidImageName', message, clock.monotonic() + MAX_MS);
+    }
+    const image = withDefaultTag(text, parsed.reference);
+    const policy = container.imagePullPolicy || defaultPullPolicy(parsed.reference);
+    const present = await this.#present(image, text, request);
+    if (present && policy !== 'Always') {
+      event('Normal', 'Pulled', `Container image "${text}" already present on machine and can be accessed by the pod`);
+      return present;
+    }
+    if (policy === 'Never') {
+      const message = `Container image "${text}" is not present with pull policy of Never`;
+      event('Warning', 'ErrImageNeverPull', message);
+      throw new ImageError('ErrImageNeverPull', message, clock.monotonic() + INITIAL_MS);
+    }
+    const key = `${pod.metadata.uid}_${text}`;
+    const entry = this.#backoffs.get(key);
+    if (entry && clock.monotonic() < entry.updatedAt + entry.delayMs) {
+      event('Normal', 'BackOff', `Back-off pulling image "${text}"`);
+      throw new ImageError(
+        'ImagePullBackOff',
+        `Back-off pulling image "${text}": ErrImagePull: ${entry.error}`,
+        entry.updatedAt + entry.delayMs,
+      );
+    }
+    event('Normal', 'Pulling', `Pulling image "${text}"`);
+    try {
+      const pulled = await abortable(this.#pull(image, parsed.reference, request), signal);
+      this.#backoffs.delete(key);
+      event(
+        'Normal',
+        'Pulled',
+        `Successfully pulled image "${text}" in ${goMillis(pulled.pullMs)} (${goMillis(pulled.totalMs)} including waiting). Image size: ${pulled.image.size} bytes.`,
+      );
+      return pulled.image;
+    } catch (error) {
+      if (signal.aborted || isAbort(error)) throw error;
+      const message = describeError(error);
+      event('Warning', 'Failed', `Failed to pull image "${text}": ${message}`);
+      this.#fail(key, message);
+      throw new ImageError('ErrImagePull', message, clock.monotonic() + INITIAL_MS / 2);
+    }
+  }
+
+  /** Drops what is remembered for a pod that is gone. */
+  forgetPod(uid: string): void {
+    for (const key of this.#backoffs.keys()) if (key.startsWith(`${uid}_`)) this.#backoffs.delete(key);
+  }
+
+  async #present(image: string, text: string, request: ImageRequest): Promise<CriImage | undefined> {
+    try {
+      return await abortable(this.presence.find(image), request.signal);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      const message = `Failed to inspect image "${text}": ${describeError(error)}`;
+      request.event('Warning', 'InspectFailed', message);
+      throw new ImageError('ImageInspectError', message, this.#options.clock.monotonic() + INITIAL_MS / 2);
+    }
+  }
+
+  /** Pulls are shared only by those who bring the same credentials: an image is not to be had through another's. */
+  async #pull(image: string, reference: ImageReference, request: ImageRequest): Promise<Pulled> {
+    const auths = await this.#credentials(reference, request);
+    const key = `${image} ${createHash('sha256').update(JSON.stringify(auths)).digest('base64')}`;
+    let pull = this.#pulls.get(key);
+    if (pull === undefined) {
+      pull = this.#pullOnce(image, auths, request).finally(() => this.#pulls.delete(key));
+      this.#pulls.set(key, pull);
+    }
+    return pull;
+  }
+
+  /** Not bound to the first asker's signal: others may wait for the same image, and a started pull is worth keeping. */
+  async #pullOnce(image: string, auths: readonly (AuthConfig | undefined)[], request: ImageRequest): Promise<Pulled> {
+    const { clock, images } = this.#options;
+    const asked = clock.monotonic();
+    return this.#slots.run(async () => {
+      const began = clock.monotonic();
+      let failure: unknown;
+      for (const auth of auths) {
+        try {
+          const ref = await images.pullImage({ image, userSpecifiedImage: image }, auth, request.sandbox);
+          this.presence.changed();
+          const done = clock.monotonic();
+          const found = (await this.presence.find(image)) ?? (await this.presence.find(ref));
+          if (found) return { image: found, pullMs: done - began, totalMs: done - asked };
+          failure = new AgentError({
+            code: 'IMAGE_VANISHED',
+            message: `image "${image}" is gone right after its pull`,
+          });
+        } catch (error) {
+          failure = error;
+        }
+      }
+      throw failure;
+    });
+  }
+
+  async #credentials(reference: ImageReference, request: ImageRequest): Promise<(AuthConfig | undefined)[]> {
+    const { secret, nodeConfig, authFor, log } = this.#options;
+    const { rules, missing } = await readPullSecrets(request.pod, (ns, name) => secret(ns, name, request.signal));
+    if (missing.length > 0)
+      request.podEvent(
+        'Warning',
+        'FailedToRetrieveImagePullSecret',
+        `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`,
+      );
+    const node = await nodeConfig?.().catch((error: unknown) => {
+      log.warn("the node's registry credentials can't be read", { error: describeError(error) });
+      return undefined;
+    });
+    const found = [...createKeyring(rules).find(reference), ...createKeyring(rulesOf(node)).find(reference)];
+    const own = authFor?.(reference);
+    if (own) found.push(own);
+    return found.length > 0 ? found.slice(0, 16) : [undefined];
+  }
+
+  #fail(key: string, error: string): void {
+    const now = this.#options.clock.monotonic();
+    const before = this.#backoffs.get(key);
+    const anew = before === undefined || now - before.updatedAt > 2 * MAX_MS;
+    const delayMs = anew ? INITIAL_MS : Math.min(before.delayMs * 2, MAX_MS);
+    this.#backoffs.delete(key);
+    this.#backoffs.set(key, { delayMs, updatedAt: now, error });
+    if (this.#backoffs.size > MAX_BACKOFFS) this.#backoffs.delete(this.#backoffs.keys().next().value as string);
+  }
+}
+
+function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) {
+    work.catch(() => {});
+    return Promise.reject(new DOMException('The operation was aborted', 'AbortError'));
+  }
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => reject(new DOMException('The operation was aborted', 'AbortError'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+/** A duration to the millisecond as Go prints it: `523ms`, `1.204s`, `1m2.5s`. */
+export function goMillis(ms: number): string {
+  const whole = Math.floor(ms);
+  if (whole < 1000) return whole === 0 ? '0s' : `${whole}ms`;
+  const minutes = Math.floor(whole / 60_000);
+  const seconds = (whole % 60_000) / 1000;
+  const text = String(Number(seconds.toFixed(3)));
+  if (minutes === 0) return `${text}s`;
+  return minutes < 60 ? `${minutes}m${text}s` : `${Math.floor(minutes / 60)}h${minutes % 60}m${text}s`;
+}

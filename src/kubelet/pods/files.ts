@@ -1,0 +1,73 @@
+import { lstat, open, readdir, readlink, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorCode } from '../../core/index.ts';
+
+/** Where people and log shippers look for containers' logs: `NAME_NS_CONTAINER-ID.log`, as upstream names them. */
+export interface LogLinks {
+  add(link: LogLink): Promise<void>;
+  remove(link: Omit<LogLink, 'target'>): Promise<void>;
+  /** Removes links whose file is gone or whose container is unknown. */
+  sweep(known: (containerId: string) => boolean): Promise<void>;
+}
+
+export interface LogLink {
+  pod: string;
+  namespace: string;
+  container: string;
+  id: string;
+  /** Path of the log file. */
+  target: string;
+}
+
+/** `directory`: `/var/log/containers`. It must exist. */
+export function createLogLinks(directory: string): LogLinks {
+  const pathOf = (l: Omit<LogLink, 'target'>): string => {
+    // File names end at 255 bytes; upstream cuts the part before the id (legacy.go, LogSymlink).
+    const suffix = `.log`;
+    const head = `${l.pod}_${l.namespace}_${l.container}-${l.id}`.slice(0, 251);
+    return join(directory, head + suffix);
+  };
+  return {
+    async add(link) {
+      try {
+        await symlink(link.target, pathOf(link));
+      } catch (error) {
+        if (errorCode(error) !== 'EEXIST') throw error;
+      }
+    },
+    async remove(link) {
+      await rm(pathOf(link), { force: true });
+    },
+    async sweep(known) {
+      const names = await readdir(directory).catch(() => []);
+      for (const name of names) {
+        const id = /-([0-9a-f]{64})\.log$/.exec(name)?.[1];
+        if (id === undefined || known(id)) continue;
+        const path = join(directory, name);
+        const target = await readlink(path).catch(() => undefined);
+        const there = target !== undefined && (await lstat(target).catch(() => undefined));
+        if (!there) await rm(path, { force: true });
+      }
+    },
+  };
+}
+
+/** At most `limit` bytes from a file's start (or end). Undefined if it can't be read: the text is a courtesy. */
+export async function readPart(path: string, limit: number, from: 'start' | 'end'): Promise<Buffer | undefined> {
+  try {
+    // A container may have replaced its termination log by a link or a pipe.
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = (await import('node:fs')).constants;
+    const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    try {
+      const stat = await file.stat();
+      if (!stat.isFile()) return undefined;
+      const at = from === 'start' ? 0 : Math.max(0, stat.size - limit);
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(limit), 0, limit, at);
+      return buffer.subarray(0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  } catch {
+    return undefined;
+  }
+}

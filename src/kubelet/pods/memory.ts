@@ -1,0 +1,98 @@
+import type { PodStatus } from '../../kube/index.ts';
+import type { PodVolumes } from '../materials.ts';
+
+/** Why a container waits, as its status says it: `ImagePullBackOff` and the like. */
+export interface WaitingReason {
+  reason: string;
+  message: string;
+}
+
+/** A pod that failed as a whole: rejected at admission, deadline exceeded, evicted. */
+export interface PodFailure extends WaitingReason {
+  /** It never ran: its status has neither containers nor conditions. */
+  rejected: boolean;
+}
+
+/** CrashLoopBackOff and pull delays of one container. Times are monotonic milliseconds. */
+export interface BackoffEntry {
+  delayMs: number;
+  updatedAt: number;
+}
+
+/** `absent`: not tried in this run of the agent, though an earlier one may have left them mounted. */
+export type VolumeState =
+  | { state: 'absent' }
+  | { state: 'ready'; volumes: PodVolumes }
+  | { state: 'failed'; retryAt: number };
+
+/** An image in the runtime: what it is known by, and the user it asks for. */
+export interface ImageHandle {
+  ref: string;
+  uid?: number | undefined;
+  username?: string | undefined;
+}
+
+/** What a container was found to be by its probes and hooks; by container id, since a restart starts over. */
+export interface Health {
+  /** Startup probe passed or none there, postStart done. */
+  started: boolean;
+  ready: boolean;
+  /** Set when it has to be restarted: the text of its Killing event. */
+  unhealthy?: string;
+}
+
+/**
+ * What a worker knows beyond the API object and the runtime. Plain data: the planner and the status read it, only the
+ * worker writes it. All maps are keyed by container name or id and pruned with the pod, so its size is bounded.
+ */
+export interface PodMemory {
+  /** Milliseconds since the epoch: `status.startTime`. */
+  startTime: number;
+  /** Monotonic counterpart of startTime, for activeDeadlineSeconds. */
+  activeSince: number;
+  admitted: boolean;
+  failure: PodFailure | undefined;
+  /** Reached Succeeded or Failed: never started again. */
+  finished: boolean;
+  volumes: VolumeState;
+  /** Volumes unmounted and cgroup removed after the end. */
+  tornDown: boolean;
+  waiting: Map<string, WaitingReason>;
+  crash: Map<string, BackoffEntry>;
+  /** Containers whose start failed before there was a container: not tried again before this monotonic time. */
+  startRetry: Map<string, number>;
+  /** By container name: the image to make the next container from. */
+  images: Map<string, ImageHandle>;
+  health: Map<string, Health>;
+  /** By container id: monotonic deadline after which the runtime sends SIGKILL. */
+  killing: Map<string, number>;
+  sandboxRetry: number;
+  sandboxFailures: number;
+  volumeFailures: number;
+  /** Sandboxes whose removal failed are left alone until then. */
+  removeRetry: Map<string, number>;
+  status: PodStatus | undefined;
+}
+
+export function newMemory(startTime: number, activeSince: number): PodMemory {
+  return {
+    startTime,
+    activeSince,
+    admitted: false,
+    failure: undefined,
+    finished: false,
+    volumes: { state: 'absent' },
+    tornDown: false,
+    waiting: new Map(),
+    crash: new Map(),
+    startRetry: new Map(),
+    images: new Map(),
+    health: new Map(),
+    killing: new Map(),
+    sandboxRetry: 0,
+    sandboxFailures: 0,
+    volumeFailures: 0,
+    removeRetry: new Map(),
+    status: undefined,
+  };
+}

@@ -1,0 +1,282 @@
+import { type Clock, describeError, errorCode, type Logger } from '../../core/index.ts';
+import type { PodSandbox, RuntimeEvent, RuntimeService } from '../../cri/types.ts';
+import { emptyView, type ObservedContainer, type ObservedSandbox, type PodView } from './model.ts';
+import { LABEL_NAMESPACE, LABEL_POD, LABEL_UID, observedContainer, observedSandbox } from './observe.ts';
+
+export interface RuntimeViewOptions {
+  runtime: RuntimeService;
+  clock: Clock;
+  log: Logger;
+  /** What the runtime holds of that pod changed. */
+  changed(uid: string): void;
+  /** What an exited container left as its last words. */
+  completeExit?(
+    container: ObservedContainer,
+    mounts: readonly { containerPath: string; hostPath: string }[],
+  ): Promise<string>;
+}
+
+/** Who a sandbox or container belongs to, as its labels say. */
+export interface RuntimePod {
+  uid: string;
+  namespace: string;
+  name: string;
+}
+
+interface Entry extends RuntimePod {
+  sandboxes: Map<string, ObservedSandbox>;
+  containers: Map<string, ObservedContainer>;
+  /** The view as handed out, made anew after a change. */
+  view: PodView | undefined;
+}
+
+/**
+ * What the runtime holds, by pod. One full list at start and at each `resync`; between them each event costs one
+ * status call for the container it names, and what we do ourselves is entered by the worker. At rest: no calls.
+ */
+export class RuntimeView {
+  readonly #options: RuntimeViewOptions;
+  readonly #pods = new Map<string, Entry>();
+  readonly #owner = new Map<string, string>();
+  /** Entered or removed by ourselves since the running list began: that list may not know it yet. */
+  #touched: Set<string> | undefined;
+  #listing: Promise<void> | undefined;
+  #again = false;
+  #synced = false;
+
+  constructor(options: RuntimeViewOptions) {
+    this.#options = options;
+  }
+
+  /** True once the runtime was listed completely. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  get(uid: string): PodView {
+    const entry = this.#pods.get(uid);
+    if (entry === undefined) return emptyView;
+    entry.view ??= {
+      sandboxes: [...entry.sandboxes.values()].sort((a, b) => b.createdAt - a.createdAt || b.attempt - a.attempt),
+      containers: [...entry.containers.values()].sort((a, b) => b.createdAt - a.createdAt || b.attempt - a.attempt),
+    };
+    return entry.view;
+  }
+
+  pods(): RuntimePod[] {
+    return [...this.#pods.values()].map(({ uid, namespace, name }) => ({ uid, namespace, name }));
+  }
+
+  putSandbox(pod: RuntimePod, sandbox: ObservedSandbox): void {
+    this.#touched?.add(sandbox.id);
+    this.#owner.set(sandbox.id, pod.uid);
+    this.#entry(pod).sandboxes.set(sandbox.id, sandbox);
+    this.#dirty(pod.uid);
+  }
+
+  putContainer(pod: RuntimePod, container: ObservedContainer): void {
+    this.#touched?.add(container.id);
+    const before = this.#pods.get(pod.uid)?.containers.get(container.id);
+    // A container never runs again: this is an answer that was overtaken.
+    if (before?.state === 'exited' && container.state !== 'exited') return;
+    this.#owner.set(container.id, pod.uid);
+    this.#entry(pod).containers.set(container.id, container);
+    this.#dirty(pod.uid);
+  }
+
+  /** Forgets a container, or a sandbox and all containers in it. */
+  drop(id: string): void {
+    this.#touched?.add(id);
+    const uid = this.#owner.get(id);
+    this.#owner.delete(id);
+    const entry = uid === undefined ? undefined : this.#pods.get(uid);
+    if (entry === undefined || uid === undefined) return;
+    entry.containers.delete(id);
+    if (entry.sandboxes.delete(id))
+      for (const container of [...entry.containers.values()]) if (container.sandboxId === id) this.drop(container.id);
+    if (entry.sandboxes.size === 0 && entry.containers.size === 0) this.#pods.delete(uid);
+    this.#dirty(uid);
+  }
+
+  /** Marks every sandbox with pod network as having an address that is no longer ours. */
+  markStale(keep: (ips: readonly string[]) => boolean): void {
+    for (const [uid, entry] of this.#pods)
+      for (const sandbox of entry.sandboxes.values())
+        if (!sandbox.hostNetwork && sandbox.ips.length > 0 && !sandbox.stale && !keep(sandbox.ips)) {
+          entry.sandboxes.set(sandbox.id, { ...sandbox, stale: true });
+          this.#dirty(uid);
+        }
+  }
+
+  /** Never throws: a failed look is made up for by the next resync. */
+  async handle(event: RuntimeEvent): Promise<void> {
+    if (event.type === 'images') return;
+    if (event.type === 'resync') return this.resync().catch((error: unknown) => this.#warn('list', error));
+    // Ids we do not know are our own creations still under way, or somebody else's.
+    const uid = this.#owner.get(event.containerId);
+    if (uid === undefined || event.kind === 'created') return;
+    const known = this.#pods.get(uid)?.containers.get(event.containerId);
+    if (known && event.kind === 'started' && known.state === 'running') return;
+    if (known && event.kind === 'exited' && known.state === 'exited') return;
+    try {
+      if (known) await this.lookAtContainer(event.containerId);
+      else await this.lookAtSandbox(event.containerId);
+    } catch (error) {
+      this.#warn('status', error);
+    }
+  }
+
+  /** Reads a known container's status again. */
+  async lookAtContainer(id: string, signal?: AbortSignal): Promise<ObservedContainer | undefined> {
+    const uid = this.#owner.get(id);
+    const known = uid === undefined ? undefined : this.#pods.get(uid)?.containers.get(id);
+    const entry = uid === undefined ? undefined : this.#pods.get(uid);
+    if (known === undefined || entry === undefined) return undefined;
+    return this.#readContainer(entry, id, known.sandboxId, signal);
+  }
+
+  async lookAtSandbox(id: string, signal?: AbortSignal): Promise<ObservedSandbox | undefined> {
+    const uid = this.#owner.get(id);
+    const entry = uid === undefined ? undefined : this.#pods.get(uid);
+    if (entry === undefined) return undefined;
+    try {
+      const status = await this.#options.runtime.podSandboxStatus(id, signal ? { signal } : {});
+      const before = entry.sandboxes.get(id);
+      const sandbox = { ...observedSandbox(status), stale: before?.stale ?? false };
+      // A sandbox that is down has lost its addresses; its pod still shows the one it had.
+      const ips = sandbox.ips.length > 0 ? sandbox.ips : (before?.ips ?? []);
+      if (this.#owner.has(id)) this.putSandbox(entry, { ...sandbox, ips });
+      return sandbox;
+    } catch (error) {
+      if (errorCode(error) !== 'CRI_NOT_FOUND') throw error;
+      this.drop(id);
+      return undefined;
+    }
+  }
+
+  /** Lists everything; asks for details only where the list tells something new. One at a time. */
+  resync(): Promise<void> {
+    this.#again = true;
+    this.#listing ??= this.#resyncLoop().finally(() => {
+      this.#listing = undefined;
+    });
+    return this.#listing;
+  }
+
+  async #resyncLoop(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      this.#touched = new Set();
+      try {
+        await this.#list();
+        this.#synced = true;
+      } finally {
+        this.#touched = undefined;
+      }
+    }
+  }
+
+  async #list(): Promise<void> {
+    const { runtime } = this.#options;
+    const [sandboxes, containers] = await Promise.all([runtime.listPodSandboxes(), runtime.listContainers()]);
+    const seen = new Set<string>();
+    const owners = new Map<string, RuntimePod>();
+    const looks: (() => Promise<unknown>)[] = [];
+    for (const sandbox of sandboxes) {
+      const pod = ownerOf(sandbox);
+      if (pod === undefined) continue;
+      seen.add(sandbox.id);
+      owners.set(sandbox.id, pod);
+      const known = this.#pods.get(pod.uid)?.sandboxes.get(sandbox.id);
+      if (known?.ready === (sandbox.state === 'SANDBOX_READY') || this.#touched?.has(sandbox.id)) continue;
+      this.#enter(pod, sandbox.id);
+      if (known === undefined) this.#entry(pod).sandboxes.set(sandbox.id, observedSandbox(sandbox));
+      looks.push(() => this.lookAtSandbox(sandbox.id));
+    }
+    for (const container of containers) {
+      const pod = owners.get(container.podSandboxId);
+      if (pod === undefined) continue;
+      seen.add(container.id);
+      const known = this.#pods.get(pod.uid)?.containers.get(container.id);
+      const same = known !== undefined && `CONTAINER_${known.state.toUpperCase()}` === container.state;
+      if (same || this.#touched?.has(container.id)) continue;
+      this.#enter(pod, container.id);
+      looks.push(() => this.#readContainer(this.#entry(pod), container.id, container.podSandboxId));
+    }
+    for (const id of [...this.#owner.keys()]) if (!seen.has(id) && !this.#touched?.has(id)) this.drop(id);
+    await inParallel(looks, 8);
+  }
+
+  #enter(pod: RuntimePod, id: string): void {
+    this.#owner.set(id, pod.uid);
+    this.#entry(pod);
+  }
+
+  async #readContainer(
+    pod: RuntimePod,
+    id: string,
+    sandboxId: string,
+    signal?: AbortSignal,
+  ): Promise<ObservedContainer | undefined> {
+    const { runtime, clock, completeExit } = this.#options;
+    try {
+      const status = await runtime.containerStatus(id, signal ? { signal } : {});
+      const now = { wall: clock.now(), monotonic: clock.monotonic() };
+      const container = observedContainer(status, sandboxId, now);
+      if (container.state === 'exited' && completeExit) {
+        const words = await completeExit(container, status.mounts).catch(() => '');
+        container.message = [container.message, words].filter((text) => text !== '').join(': ');
+      }
+      if (this.#owner.has(id)) this.putContainer(pod, container);
+      return container;
+    } catch (error) {
+      if (errorCode(error) !== 'CRI_NOT_FOUND') throw error;
+      this.drop(id);
+      return undefined;
+    }
+  }
+
+  #entry(pod: RuntimePod): Entry {
+    let entry = this.#pods.get(pod.uid);
+    if (entry === undefined) {
+      const { uid, namespace, name } = pod;
+      entry = { uid, namespace, name, sandboxes: new Map(), containers: new Map(), view: undefined };
+      this.#pods.set(uid, entry);
+    }
+    return entry;
+  }
+
+  #dirty(uid: string): void {
+    const entry = this.#pods.get(uid);
+    if (entry) entry.view = undefined;
+    this.#options.changed(uid);
+  }
+
+  #warn(what: string, error: unknown): void {
+    this.#options.log.warn('the container runtime did not answer a question', { what, error: describeError(error) });
+  }
+}
+
+/** Sandboxes without a pod uid were not made by a kubelet. */
+function ownerOf(sandbox: PodSandbox): RuntimePod | undefined {
+  const uid = sandbox.labels[LABEL_UID] || sandbox.metadata.uid;
+  if (!uid) return undefined;
+  return {
+    uid,
+    namespace: sandbox.labels[LABEL_NAMESPACE] || sandbox.metadata.namespace,
+    name: sandbox.labels[LABEL_POD] || sandbox.metadata.name,
+  };
+}
+
+async function inParallel(work: (() => Promise<unknown>)[], width: number): Promise<void> {
+  let next = 0;
+  let failed: unknown;
+  const lane = async () => {
+    for (let run = work[next++]; run !== undefined; run = work[next++])
+      await run().catch((error: unknown) => {
+        failed ??= error;
+      });
+  };
+  await Promise.all(Array.from({ length: Math.min(width, work.length) }, lane));
+  if (failed !== undefined) throw failed;
+}

@@ -1,0 +1,177 @@
+import { rfc3339 } from '../../../core/index.ts';
+import type { ContainerState, ContainerStatus, Pod } from '../../../kube/index.ts';
+import type { PodMemory } from '../memory.ts';
+import type { ObservedContainer, PodView, SpecContainer } from '../model.ts';
+import { shouldRestart } from '../restart.ts';
+
+export interface ContainerStatusFacts {
+  pod: Pod;
+  container: SpecContainer;
+  view: PodView;
+  memory: PodMemory;
+  /** The container's status as written before, for what the runtime no longer has. */
+  before: ContainerStatus | undefined;
+  /** Minor version of the server: decides which newer fields are sent. */
+  serverMinor: number;
+  /** Scheme of container ids: `containerd`. */
+  runtimeName: string;
+  /** The pod is going or has ended: what is not there any more is not waiting for its start. */
+  ending: boolean;
+}
+
+/** One container's status (kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses). */
+export function containerStatusOf(facts: ContainerStatusFacts): ContainerStatus {
+  const { container, view, before } = facts;
+  const { name } = container.spec;
+  const [current, previous] = view.containers.filter((c) => c.name === name);
+  const status = current ? fromRuntime(facts, current) : unseen(facts);
+  if (previous) status.lastState = stateOf(facts, previous);
+  else if (current && before?.lastState?.terminated && current.attempt > 0 && sameRun(before, status))
+    status.lastState = before.lastState;
+  applyWaiting(facts, status, current);
+  addFlags(facts, status, current);
+  addNewerFields(facts, status, current);
+  return status;
+}
+
+function sameRun(before: ContainerStatus, status: ContainerStatus): boolean {
+  return before.containerID === status.containerID;
+}
+
+function fromRuntime(facts: ContainerStatusFacts, current: ObservedContainer): ContainerStatus {
+  return {
+    name: current.name,
+    image: current.image || facts.container.spec.image || '',
+    imageID: current.imageRef,
+    containerID: `${facts.runtimeName}://${current.id}`,
+    restartCount: current.attempt,
+    ready: false,
+    state: stateOf(facts, current),
+    lastState: {},
+  };
+}
+
+/** Not in the runtime: still to be made, or already removed from it. */
+function unseen({ container, before, pod, ending }: ContainerStatusFacts): ContainerStatus {
+  if (before?.state?.terminated) return { ...before };
+  const hasInit = (pod.spec.initContainers ?? []).length > 0;
+  const waiting: ContainerState = { waiting: { reason: hasInit ? 'PodInitializing' : 'ContainerCreating' } };
+  const status: ContainerStatus = {
+    name: container.spec.name,
+    image: container.spec.image ?? '',
+    imageID: '',
+    restartCount: before?.restartCount ?? 0,
+    ready: false,
+    state: waiting,
+    lastState: before?.lastState ?? {},
+  };
+  if (ending && before?.state?.running && !before.lastState?.terminated)
+    status.lastState = {
+      terminated: {
+        exitCode: 137,
+        reason: 'ContainerStatusUnknown',
+        message: 'The container could not be located when the pod was deleted.  The container used to be Running',
+        startedAt: null as unknown as string,
+        finishedAt: null as unknown as string,
+      },
+    };
+  return status;
+}
+
+function stateOf({ runtimeName, before }: ContainerStatusFacts, c: ObservedContainer): ContainerState {
+  switch (c.state) {
+    case 'running':
+      return { running: { startedAt: rfc3339(c.startedAt) } };
+    case 'exited':
+      return {
+        terminated: {
+          exitCode: c.exitCode,
+          ...(c.reason === '' ? {} : { reason: c.reason }),
+          ...(c.message === '' ? {} : { message: c.message }),
+          startedAt: rfc3339(c.startedAt),
+          finishedAt: rfc3339(c.finishedAt),
+          containerID: `${runtimeName}://${c.id}`,
+        },
+      };
+    case 'created':
+      return { waiting: { reason: 'ContainerCreating' } };
+    case 'unknown':
+      if (before?.state?.running)
+        return {
+          terminated: {
+            exitCode: 137,
+            reason: 'ContainerStatusUnknown',
+            message: 'The container could not be located when the pod was terminated',
+            startedAt: null as unknown as string,
+            finishedAt: null as unknown as string,
+          },
+        };
+      return { waiting: {} };
+    default:
+      return c.state satisfies never;
+  }
+}
+
+/** A container that failed to start or is to be restarted shows why it waits; its end moves to lastState. */
+function applyWaiting(
+  facts: ContainerStatusFacts,
+  status: ContainerStatus,
+  current: ObservedContainer | undefined,
+): void {
+  const { container, memory, pod, ending } = facts;
+  const reason = memory.waiting.get(container.spec.name);
+  if (reason === undefined || ending || status.state?.running) return;
+  const ended = current?.state === 'exited';
+  if (ended && !shouldRestart(pod, container, current.exitCode)) return;
+  if (status.state?.terminated) status.lastState = status.state;
+  status.state = {
+    waiting: { reason: reason.reason, ...(reason.message === '' ? {} : { message: reason.message }) },
+  };
+}
+
+function addFlags(facts: ContainerStatusFacts, status: ContainerStatus, current: ObservedContainer | undefined): void {
+  const { container, memory } = facts;
+  const running = status.state?.running !== undefined;
+  const health = current && memory.health.get(current.id);
+  switch (container.kind) {
+    case 'init':
+      status.started = running;
+      status.ready = status.state?.terminated?.exitCode === 0;
+      return;
+    case 'ephemeral':
+      status.ready = false;
+      return;
+    default:
+      status.started = running && health?.started === true;
+      status.ready = status.started && health?.ready === true;
+  }
+}
+
+function addNewerFields(
+  facts: ContainerStatusFacts,
+  status: ContainerStatus,
+  current: ObservedContainer | undefined,
+): void {
+  const { container, serverMinor } = facts;
+  const { resources, volumeMounts } = container.spec;
+  if (serverMinor >= 33 && current && container.kind !== 'ephemeral') {
+    if (resources?.requests && Object.keys(resources.requests).length > 0)
+      status.allocatedResources = resources.requests;
+    status.resources = {
+      ...(resources?.limits ? { limits: resources.limits } : {}),
+      ...(resources?.requests ? { requests: resources.requests } : {}),
+    };
+  }
+  if (serverMinor >= 33 && current?.user?.linux) status.user = current.user;
+  if (serverMinor >= 31 && Array.isArray(volumeMounts) && volumeMounts.length > 0)
+    status.volumeMounts = volumeMounts.map((mount) => ({
+      name: mount.name,
+      mountPath: mount.mountPath,
+      ...(mount.readOnly ? { readOnly: true, recursiveReadOnly: recursiveReadOnly(mount) } : {}),
+    }));
+}
+
+function recursiveReadOnly(mount: object): string {
+  const asked = (mount as { recursiveReadOnly?: unknown }).recursiveReadOnly;
+  return asked === 'Enabled' ? 'Enabled' : 'Disabled';
+}

@@ -1,0 +1,137 @@
+import { rfc3339 } from '../../../core/index.ts';
+import type { ContainerStatus, Pod, PodStatus } from '../../../kube/index.ts';
+import type { PodMemory } from '../memory.ts';
+import { type ContainerKind, containersOf, type PodView } from '../model.ts';
+import { usableSandbox } from '../plan-running.ts';
+import { conditionsOf } from './conditions.ts';
+import { containerStatusOf } from './container-status.ts';
+import { phaseOf } from './phase.ts';
+import { podResourcesOf, qosClassOf } from './resources.ts';
+
+export interface StatusFacts {
+  pod: Pod;
+  view: PodView;
+  memory: PodMemory;
+  /** The pod is being deleted. */
+  ending: boolean;
+  /** The node's addresses, the primary one first. */
+  hostIps: readonly string[];
+  /** Minor version of the server: newer fields are only sent to servers that know them. */
+  serverMinor: number;
+  runtimeName: string;
+  /** Milliseconds since the epoch. */
+  now: number;
+}
+
+/** A pod's status as upstream 1.36 writes it, with the fields the server knows. Pure. */
+export function computePodStatus(facts: StatusFacts): PodStatus {
+  const { pod, memory, hostIps, serverMinor, now, view, ending } = facts;
+  const generation = generationOf(pod);
+  const startTime = rfc3339(memory.startTime);
+  const base = {
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    qosClass: qosClassOf(pod),
+    startTime,
+  };
+  if (memory.failure?.rejected)
+    return {
+      ...base,
+      phase: 'Failed',
+      reason: memory.failure.reason,
+      message: `Pod was rejected: ${memory.failure.message}`,
+    };
+  const before = memory.status ?? pod.status;
+  const statuses = containerStatuses(facts, before);
+  const computed = phaseOf(pod, statuses, ending || memory.finished || memory.failure !== undefined);
+  const phase = lastingPhase(memory.failure ? 'Failed' : computed, before?.phase);
+  const ips = podIps(facts, before);
+  const of = (...kinds: ContainerKind[]): ContainerStatus[] =>
+    containersOf(pod)
+      .filter((c) => kinds.includes(c.kind))
+      .map((c) => statuses.get(c.spec.name))
+      .filter((s) => s !== undefined);
+  const init = of('init', 'sidecar');
+  const ephemeral = of('ephemeral');
+  return {
+    ...base,
+    phase,
+    ...(memory.failure ? { reason: memory.failure.reason, message: memory.failure.message } : {}),
+    conditions: conditionsOf({
+      pod,
+      statuses,
+      phase,
+      sandboxReady: usableSandbox({ pod, view }) !== undefined,
+      before: mergeConditions(pod.status?.conditions, memory.status?.conditions),
+      generation,
+      withReadyToStart: serverMinor >= 29,
+      now,
+    }),
+    ...(hostIps.length > 0 ? { hostIP: hostIps[0] } : {}),
+    ...(hostIps.length > 0 && serverMinor >= 29 ? { hostIPs: hostIps.map((ip) => ({ ip })) } : {}),
+    ...(ips.length > 0 ? { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) } : {}),
+    ...(init.length > 0 ? { initContainerStatuses: init } : {}),
+    containerStatuses: of('app'),
+    ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
+    ...(serverMinor >= 36 ? wholePod(pod) : {}),
+  };
+}
+
+function containerStatuses(facts: StatusFacts, before: PodStatus | undefined): Map<string, ContainerStatus> {
+  const { pod, view, memory, serverMinor, runtimeName, ending } = facts;
+  const old = new Map<string, ContainerStatus>();
+  for (const list of [before?.initContainerStatuses, before?.containerStatuses, before?.ephemeralContainerStatuses])
+    if (Array.isArray(list)) for (const s of list) if (s?.name !== undefined) old.set(s.name, s);
+  return new Map(
+    containersOf(pod).map((container) => [
+      container.spec.name,
+      containerStatusOf({
+        pod,
+        container,
+        view,
+        memory,
+        before: old.get(container.spec.name),
+        serverMinor,
+        runtimeName,
+        ending: ending || memory.finished || memory.failure !== undefined,
+      }),
+    ]),
+  );
+}
+
+/** An ended pod stays ended: the runtime may have forgotten its containers. */
+function lastingPhase<T extends string>(phase: T, before: string | undefined): T {
+  return before === 'Succeeded' || before === 'Failed' ? (before as T) : phase;
+}
+
+/** A pod keeps the address it had after its sandbox is down, as upstream shows it. */
+function podIps({ pod, view, hostIps }: StatusFacts, before: PodStatus | undefined): readonly string[] {
+  const sandbox = view.sandboxes[0];
+  if (pod.spec.hostNetwork === true) return sandbox || before?.podIP ? hostIps : [];
+  if (sandbox && sandbox.ips.length > 0) return sandbox.ips;
+  const kept = (before?.podIPs ?? []).map((entry) => entry?.ip).filter((ip): ip is string => typeof ip === 'string');
+  return kept.length > 0 ? kept : before?.podIP ? [before.podIP] : [];
+}
+
+/** Ours are newer than the server's copy of them; the others (readiness gates, disruption) are only there. */
+function mergeConditions(
+  server: PodStatus['conditions'],
+  own: PodStatus['conditions'],
+): NonNullable<PodStatus['conditions']> {
+  const list = Array.isArray(server) ? server.filter((c) => c?.type !== undefined) : [];
+  if (own === undefined) return list;
+  return [...list.filter((c) => !own.some((o) => o.type === c.type)), ...own];
+}
+
+/** Servers that count generations of pods (1.34) want to know which one a status is about. */
+function generationOf(pod: Pod): number | undefined {
+  const generation = pod.metadata.generation;
+  return typeof generation === 'number' && generation > 0 ? generation : undefined;
+}
+
+function wholePod(pod: Pod): object {
+  const { requests, limits } = podResourcesOf(pod);
+  return {
+    ...(requests ? { allocatedResources: requests } : {}),
+    resources: { ...(limits ? { limits } : {}), ...(requests ? { requests } : {}) },
+  };
+}

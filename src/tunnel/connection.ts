@@ -41,6 +41,7 @@ export class Connection {
   #mayNotSend = false;
   #linkFull = false;
   #over = false;
+  #discarded = false;
 
   constructor(init: { id: Int64; local: Duplex; link: ConnectionLink }) {
     this.id = init.id;
@@ -96,20 +97,30 @@ export class Connection {
     if (!this.#finish(text)) return;
     const local = this.#local;
     if (local.destroyed) return;
-    const timer = setTimeout(() => local.destroy(), FLUSH_MS).unref();
-    local.once('close', () => clearTimeout(timer));
+    const timer = setTimeout(() => this.#discard(), FLUSH_MS).unref();
+    local.once('close', () => {
+      clearTimeout(timer);
+      this.#discard();
+    });
     local.end(() => local.destroy());
   }
 
   /** Ends the connection from this side: the peer gets `text` (`EOF` if all is well) after the last data. */
   close(text: string): void {
-    if (this.#finish(text)) this.#local.destroy();
+    if (this.#finish(text)) this.#discard();
   }
 
   /** Ends it without a word to the peer: the session is gone. */
   abandon(): void {
     this.#over = true;
+    this.#discard();
+  }
+
+  /** What still waits is thrown away; the stream's own callbacks for it may come late or never. */
+  #discard(): void {
+    this.#discarded = true;
     this.#local.destroy();
+    this.#count(-this.#waiting);
   }
 
   #finish(text: string): boolean {
@@ -136,6 +147,7 @@ export class Connection {
   }
 
   #written(cost: number): void {
+    if (this.#discarded) return;
     this.#count(-cost);
     if (this.#over || !this.#peerPaused || this.#waiting >= RESUME_AT) return;
     this.#peerPaused = false;
@@ -145,6 +157,7 @@ export class Connection {
   }
 
   #count(delta: number): void {
+    if (delta === 0) return;
     this.#waiting += delta;
     this.#link.waiting(delta);
   }

@@ -1,0 +1,66 @@
+import { describeError } from '../../core/index.ts';
+import type { Pod } from '../../kube/index.ts';
+import { isStaticPod, specOf } from '../containers/spec.ts';
+import type { Admission, NodeFacts } from '../materials.ts';
+import { shortage } from './fit.ts';
+import { portsTaken } from './ports.ts';
+import { selectsNode } from './selector.ts';
+import { assertWellFormed } from './shape.ts';
+import { forbiddenSysctl } from './sysctls.ts';
+import { untoleratedTaint } from './taints.ts';
+
+export interface AdmissionRules {
+  allowedUnsafeSysctls: readonly string[];
+  /** The runtime applies supplementalGroupsPolicy Strict. */
+  supplementalGroupsPolicy?: boolean;
+}
+
+function no(reason: string, message: string): Admission {
+  return { admitted: false, reason, message };
+}
+
+/**
+ * Whether a pod bound to this node may run on it: the checks, their order, reasons and texts of the kubelet
+ * (pkg/kubelet/lifecycle/predicate.go). Never throws; a pod that can't be understood is not admitted.
+ */
+export function admit(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: AdmissionRules): Admission {
+  try {
+    assertWellFormed(pod);
+    return check(pod, active, node, rules);
+  } catch (error) {
+    return no('UnexpectedAdmissionError', describeError(error));
+  }
+}
+
+function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: AdmissionRules): Admission {
+  const os = pod.metadata.labels?.['kubernetes.io/os'];
+  if (os !== undefined && os !== 'linux')
+    return no(
+      'PodOSSelectorNodeLabelDoesNotMatch',
+      "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+    );
+  if (pod.spec.os && pod.spec.os.name !== 'linux')
+    return no('PodOSNotSupported', "Failed to admit pod as the OS field doesn't match node OS");
+  if (specOf(pod).securityContext?.supplementalGroupsPolicy === 'Strict' && rules.supplementalGroupsPolicy !== true)
+    return no('SupplementalGroupsPolicyNotSupported', 'SupplementalGroupsPolicy=Strict is not supported in this node');
+  const sysctl = forbiddenSysctl(pod, rules.allowedUnsafeSysctls);
+  if (sysctl !== undefined) return no('SysctlForbidden', sysctl);
+  const short = shortage(pod, active, node.allocatable);
+  if (short)
+    return no(
+      `OutOf${short.resource}`,
+      `Node didn't have enough resource: ${short.resource}, requested: ${short.requested}, used: ${short.used}, capacity: ${short.capacity}`,
+    );
+  if (!selectsNode(pod, node)) return predicate('NodeAffinity', "node(s) didn't match Pod's node affinity/selector");
+  if (pod.spec.nodeName && pod.spec.nodeName !== node.name)
+    return predicate('NodeName', "node(s) didn't match the requested node name");
+  if (portsTaken(pod, active))
+    return predicate('NodePorts', "node(s) didn't have free ports for the requested pod ports");
+  if (!isStaticPod(pod) && untoleratedTaint(node.taints, pod.spec.tolerations ?? []))
+    return predicate('TaintToleration', 'node(s) had untolerated taint(s)');
+  return { admitted: true };
+}
+
+function predicate(name: string, text: string): Admission {
+  return no(name, `Predicate ${name} failed: ${text}`);
+}

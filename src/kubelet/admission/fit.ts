@@ -1,0 +1,53 @@
+import type { Pod } from '../../kube/index.ts';
+import { type Amounts, amountOf, podRequests } from '../containers/resources.ts';
+
+export interface Shortage {
+  resource: string;
+  requested: number;
+  used: number;
+  capacity: number;
+}
+
+/** Requests of a pod that was admitted; one that can't be read uses nothing, since it can't run either. */
+function usedBy(pod: Pod): Amounts {
+  try {
+    return podRequests(pod);
+  } catch {
+    return new Map();
+  }
+}
+
+/** Extended resources belong to device plugins; one the node does not offer may be the cluster's own business. */
+function isExtended(name: string): boolean {
+  return name.includes('/') && !name.includes('kubernetes.io/') && !name.startsWith('requests.');
+}
+
+/**
+ * The first resource the pod asks for that the node has not left, in upstream's order. Throws `QUANTITY_INVALID` if the
+ * pod's own requests can't be read.
+ */
+export function shortage(
+  pod: Pod,
+  active: readonly Pod[],
+  allocatable: Readonly<Record<string, string>>,
+): Shortage | undefined {
+  const capacity = (name: string) =>
+    allocatable[name] === undefined ? 0 : amountOf(name, allocatable[name] as string);
+  const pods = capacity('pods');
+  if (active.length + 1 > pods) return { resource: 'pods', requested: 1, used: active.length, capacity: pods };
+  const requests = [...podRequests(pod)].filter(([, amount]) => amount > 0);
+  if (requests.length === 0) return undefined;
+  const used: Amounts = new Map();
+  for (const other of active)
+    for (const [name, amount] of usedBy(other)) used.set(name, (used.get(name) ?? 0) + amount);
+  const order = ['cpu', 'memory', 'ephemeral-storage'];
+  const rank = (name: string) => (order.includes(name) ? order.indexOf(name) : order.length);
+  requests.sort(([a], [b]) => rank(a) - rank(b));
+  for (const [resource, requested] of requests) {
+    if (isExtended(resource) && allocatable[resource] === undefined) continue;
+    const have = capacity(resource);
+    const taken = used.get(resource) ?? 0;
+    if (requested > have - taken) return { resource, requested, used: taken, capacity: have };
+  }
+  return undefined;
+}

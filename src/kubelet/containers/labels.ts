@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import type { Pod } from '../../kube/index.ts';
+import type { AnyContainer } from './spec.ts';
+
+export const POD_NAME = 'io.kubernetes.pod.name';
+export const POD_NAMESPACE = 'io.kubernetes.pod.namespace';
+export const POD_UID = 'io.kubernetes.pod.uid';
+export const CONTAINER_NAME = 'io.kubernetes.container.name';
+export const CONTAINER_HASH = 'io.kubernetes.container.hash';
+export const RESTART_COUNT = 'io.kubernetes.container.restartCount';
+export const TERMINATION_MESSAGE_PATH = 'io.kubernetes.container.terminationMessagePath';
+export const TERMINATION_MESSAGE_POLICY = 'io.kubernetes.container.terminationMessagePolicy';
+export const PRE_STOP = 'io.kubernetes.container.preStopHandler';
+export const DELETION_GRACE = 'io.kubernetes.pod.deletionGracePeriod';
+export const TERMINATION_GRACE = 'io.kubernetes.pod.terminationGracePeriod';
+export const CONTAINER_PORTS = 'io.kubernetes.container.ports';
+export const CONTAINER_TYPE = 'io.kubernetes.container.type';
+
+/**
+ * Changes exactly when a running container no longer fits its spec: the API lets nothing but the image change
+ * (kubelet pkg/kubelet/container/helpers.go HashContainer).
+ */
+export function containerHash(container: Pick<AnyContainer, 'name' | 'image'>): string {
+  return createHash('sha256')
+    .update(JSON.stringify([container.name, container.image ?? '']))
+    .digest('hex')
+    .slice(0, 8);
+}
+
+function identity(pod: Pod): Record<string, string> {
+  return {
+    [POD_NAME]: pod.metadata.name ?? '',
+    [POD_NAMESPACE]: pod.metadata.namespace ?? '',
+    [POD_UID]: pod.metadata.uid ?? '',
+  };
+}
+
+export function sandboxLabels(pod: Pod): Record<string, string> {
+  return { ...pod.metadata.labels, ...identity(pod) };
+}
+
+export function containerLabels(pod: Pod, container: AnyContainer): Record<string, string> {
+  return { ...identity(pod), [CONTAINER_NAME]: container.name };
+}
+
+/** Annotations of a container (kubelet pkg/kubelet/kuberuntime/labels.go): what a restarted agent needs to end it well. */
+export function containerAnnotations(pod: Pod, container: AnyContainer, restartCount: number): Record<string, string> {
+  const out: Record<string, string> = {
+    [CONTAINER_HASH]: containerHash(container),
+    [RESTART_COUNT]: String(restartCount),
+    [TERMINATION_MESSAGE_PATH]: container.terminationMessagePath ?? '/dev/termination-log',
+    [TERMINATION_MESSAGE_POLICY]: container.terminationMessagePolicy ?? 'File',
+  };
+  const { deletionGracePeriodSeconds } = pod.metadata;
+  const { terminationGracePeriodSeconds } = pod.spec;
+  if (deletionGracePeriodSeconds !== undefined) out[DELETION_GRACE] = String(deletionGracePeriodSeconds);
+  if (terminationGracePeriodSeconds !== undefined) out[TERMINATION_GRACE] = String(terminationGracePeriodSeconds);
+  if (container.lifecycle?.preStop) out[PRE_STOP] = JSON.stringify(container.lifecycle.preStop);
+  if (container.ports && container.ports.length > 0) out[CONTAINER_PORTS] = JSON.stringify(container.ports);
+  out[CONTAINER_TYPE] = typeOf(pod, container.name);
+  return out;
+}
+
+function typeOf(pod: Pod, name: string): string {
+  if (pod.spec.initContainers?.some((c) => c.name === name)) return 'init';
+  return pod.spec.containers.some((c) => c.name === name) ? 'container' : 'ephemeral';
+}

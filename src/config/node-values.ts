@@ -1,8 +1,8 @@
+import { nodeNameProblem } from '../core/index.ts';
 import { invalid, type Setting } from './setting.ts';
 
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
 const PREFIX = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
-const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const EFFECTS = ['NoSchedule', 'PreferNoSchedule', 'NoExecute'];
 
 /** Labels under kubernetes.io that a kubelet may set on its own Node (kubelet options.go, kubeletapis labels). */
@@ -64,25 +64,6 @@ export function checkTaint(setting: Setting, text: string): void {
   const taint = parseTaint(text);
   if (taint === undefined || !isQualifiedName(taint.key) || (taint.value !== '' && !NAME.test(taint.value)))
     throw invalid(setting, `must be name=value:Effect, with an effect out of ${EFFECTS.join(', ')}`);
-}
-
-/** What is wrong with a node name, or undefined. `name` must already be lower case. */
-export function nodeNameProblem(name: string): { problem: string; suggestion: string | undefined } | undefined {
-  const labels = name.split('.');
-  if (name.length <= 253 && labels.every((l) => DNS_LABEL.test(l))) return undefined;
-  const suggestion = name
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .split('.')
-    .map((l) => l.slice(0, 63).replace(/^-+|-+$/g, ''))
-    .filter((l) => l !== '')
-    .join('.')
-    .slice(0, 63)
-    .replace(/[-.]+$/, '');
-  return {
-    problem:
-      'a node name has letters, digits, "-" and ".", starts and ends with a letter or digit, up to 63 between dots',
-    suggestion: suggestion === '' || suggestion === name ? undefined : suggestion,
-  };
 }
 
 export function checkNodeName(setting: Setting, text: string): void {

@@ -4,6 +4,7 @@ export * from './errors.ts';
 export * from './ip.ts';
 export * from './lifecycle.ts';
 export * from './log.ts';
+export * from './node-name.ts';
 export * from './quantity.ts';
 export * from './queue.ts';
 export * from './set-diff.ts';

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errorCode } from '../core/index.ts';
 
@@ -59,6 +59,23 @@ export async function writeIfChanged(path: string, data: string | Uint8Array, mo
   if (old?.equals(typeof data === 'string' ? Buffer.from(data) : data)) return false;
   await writeFileAtomic(path, data, mode);
   return true;
+}
+
+/** Makes a folder with exactly these rights (the umask does not decide); parents are made 0755. */
+export async function ensureDir(path: string, mode: number): Promise<void> {
+  await mkdir(path, { recursive: true });
+  const info = await stat(path);
+  if ((info.mode & 0o7777) !== mode) await chmod(path, mode);
+}
+
+/** When the file was last written, milliseconds since the epoch; undefined if there is none. */
+export async function modifiedAt(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.mtimeMs;
+}
+
+/** Deletes a file; one that is not there is fine. */
+export async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true });
 }
 
 export async function syncDir(dir: string): Promise<void> {

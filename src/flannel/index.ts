@@ -1,0 +1,4 @@
+export * from './flannel.ts';
+export * from './kernel.ts';
+export { trimNode } from './lease.ts';
+export * from './options.ts';

@@ -1,0 +1,3 @@
+export * from './reference.ts';
+export * from './store.ts';
+export * from './tokens.ts';

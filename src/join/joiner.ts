@@ -1,5 +1,6 @@
-import { abortError, createBackoff, isAbort, sayOnce } from '../core/index.ts';
+import { abortError, createBackoff, describeError, isAbort, sayOnce } from '../core/index.ts';
 import { readState } from '../host/index.ts';
+import type { CertPair } from './cert-store.ts';
 import { diagnose } from './diagnose.ts';
 import { connectionFailure, JoinFailure, type JoinStep } from './failure.ts';
 import { type Joined, joinPass, type PassDemands, type PassOptions, type PassTrace } from './pass.ts';
@@ -43,8 +44,9 @@ export function createJoin(options: JoinOptions): Join {
         const result = await tryToJoin(options, {}, signal);
         if (!(result instanceof JoinFailure)) {
           log.info('joined the cluster', { node: result.nodeName, server: options.server, tries: attempt });
-          options.onProgress?.({ phase: 'joined', attempt, joined: result });
-          return result;
+          const joined = { ...result, serving: servingAtLast(result, signal) };
+          options.onProgress?.({ phase: 'joined', attempt, joined });
+          return joined;
         }
         const pause = REFUSED.includes(result.step) ? slow.next() : quick.next();
         const retryInMs = Math.max(pause, Math.min(result.retryAfterMs ?? 0, 30_000));
@@ -60,6 +62,23 @@ export function createJoin(options: JoinOptions): Join {
     },
     retry: () => wake?.(),
   };
+
+  /** The rest of the way for a serving certificate that did not come with the join. */
+  async function servingAtLast(joined: Joined, signal: AbortSignal): Promise<CertPair> {
+    const pauses = createBackoff({ initialMs: 1_000, maxMs: 30_000, jitter: 0.3, random });
+    let next: Joined | JoinFailure = joined;
+    for (;;) {
+      try {
+        if (next instanceof JoinFailure) throw next;
+        return await next.serving;
+      } catch (error) {
+        if (signal.aborted) throw abortError();
+        log.debug('the serving certificate could not be had yet', { problem: describeError(error) });
+      }
+      await clock.sleep(pauses.next(), signal);
+      next = await tryToJoin(options, {}, signal);
+    }
+  }
 
   async function rest(ms: number, step: JoinStep, signal: AbortSignal): Promise<void> {
     const pause = new AbortController();

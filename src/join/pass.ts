@@ -37,7 +37,8 @@ export interface PassOptions {
   readonly hostname?: string;
 }
 
-export type Certificates = Readonly<Record<CertName, CertPair>>;
+export type ClientCertName = Exclude<CertName, 'serving-kubelet'>;
+export type Certificates = Readonly<Record<ClientCertName, CertPair>>;
 
 /** A node that the server has let in. PEM texts; the token is a secret. */
 export interface Joined {
@@ -51,6 +52,11 @@ export interface Joined {
   readonly serverCa: string;
   readonly clientCa: string;
   readonly certificates: Certificates;
+  /**
+   * The pair of the kubelet's API. It comes a little later than the rest, since nothing but logs and exec needs it, and
+   * the server takes its time to check the node password once more.
+   */
+  readonly serving: Promise<CertPair>;
   /** Certificates that were on disk and are used as they are. */
   readonly reused: readonly CertName[];
   /** Whole token, with the hash of the CA that was met; '' if the board joined by its certificate alone. */
@@ -73,49 +79,41 @@ export interface PassTrace {
 }
 
 /**
- * One try to join, in as few round trips as the protocol allows: CA bundle, then everything else side by side on
- * kept-alive connections. What is on disk and still good is used: a restart needs three small GETs. The addresses that
- * a certificate covers do not depend on the configuration (only their order does), so requests need not wait for it.
+ * One try to join, in as few and as cheap requests as the protocol allows. First the CA bundle; then the configuration
+ * beside the kubelet's certificate, which are what the server must check a password for; then, signed in with that
+ * certificate, the rest. The addresses that a certificate covers do not depend on the configuration (only their order
+ * does), so nothing waits for it. What is on disk and still good is used: a restart needs two small GETs.
  */
 export async function joinPass(
   options: PassOptions,
   demands: PassDemands,
   trace: PassTrace,
-  outer: AbortSignal,
+  signal: AbortSignal,
 ): Promise<Joined> {
-  const stop = new AbortController();
-  const signal = AbortSignal.any([outer, stop.signal]);
   const remembered = readBytes(options.paths.serverCa).catch(() => undefined);
   const stored = loadStored(options, remembered);
   stored.catch(() => {}); // awaited below, beside the first request
-  let supervisor: Supervisor | undefined;
-  try {
-    const token = await readToken(options);
-    for (let again = false; ; again = true) {
-      const [anchor, local] = await Promise.all([
-        anchorFor(options, token, again ? undefined : await remembered, signal),
-        stored,
-      ]);
-      trace.anchor = anchor.anchor;
-      supervisor = open(options, token, anchor.anchor, local);
-      try {
-        return await exchange({ options, demands, token, anchor: anchor.anchor, local, supervisor, signal });
-      } catch (error) {
-        supervisor.close();
-        if (outer.aborted || !(error instanceof JoinFailure) || error.step !== 'tls-ca' || again) throw error;
-        // A remembered CA may have been replaced; a fresh bundle may be of no use because a public CA signed the server.
-        if (anchor.remembered)
-          options.log.info('the remembered CA does not vouch for the server any more; asking for it');
-        else if (await systemTrusts({ ...options, expectedHash: undefined, now: options.clock.now() })) {
-          trace.anchor = { trust: { kind: 'system' }, hash: '' };
-          supervisor = open(options, token, trace.anchor, local);
-          return await exchange({ options, demands, token, anchor: trace.anchor, local, supervisor, signal });
-        } else throw error;
+  const token = await readToken(options);
+  for (let again = false; ; again = true) {
+    const [found, local] = await Promise.all([
+      anchorFor(options, token, again ? undefined : await remembered, signal),
+      stored,
+    ]);
+    const x = { options, demands, token, local, anchor: found.anchor, outer: signal };
+    trace.anchor = found.anchor;
+    try {
+      return await exchange(x);
+    } catch (error) {
+      if (signal.aborted || !(error instanceof JoinFailure) || error.step !== 'tls-ca' || again) throw error;
+      // A remembered CA may have been replaced; a fresh bundle may be of no use because a public CA signed the server.
+      if (found.remembered) {
+        options.log.info('the remembered CA does not vouch for the server any more; asking for the present one');
+        continue;
       }
+      if (!(await systemTrusts({ ...options, expectedHash: undefined, now: options.clock.now() }))) throw error;
+      trace.anchor = { trust: { kind: 'system' }, hash: '' };
+      return await exchange({ ...x, anchor: trace.anchor });
     }
-  } finally {
-    stop.abort();
-    supervisor?.close();
   }
 }
 
@@ -223,12 +221,14 @@ interface Exchange {
   readonly token: Token;
   readonly anchor: Anchor;
   readonly local: Stored;
-  readonly supervisor: Supervisor;
-  readonly signal: AbortSignal;
+  readonly outer: AbortSignal;
 }
 
 async function exchange(x: Exchange): Promise<Joined> {
-  const { options, demands, local, supervisor, signal } = x;
+  const { options, demands, local, anchor } = x;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([x.outer, stop.signal]);
+  const supervisor = open(options, x.token, anchor, local);
   const good = CERT_NAMES.filter((name) => {
     const pair = local.pairs[name];
     return pair !== undefined && !demands.renew?.(name) && stillGood(pair, demandsOf(name, options, local));
@@ -243,48 +243,67 @@ async function exchange(x: Exchange): Promise<Joined> {
       random: options.random,
       signal,
     });
-  const wanted = new Map(CERT_NAMES.filter((name) => !good.includes(name)).map((name) => [name, request(name)]));
-  const proof = demands.proveIdentity && !wanted.has('client-kubelet') ? request('client-kubelet') : undefined;
-  const [rawConfig, clientCa, serverCa] = await Promise.all([
-    supervisor.config(signal),
-    supervisor.clientCa(signal),
-    supervisor.serverCa(signal),
-    proof,
-    ...wanted.values(),
-  ]);
-  const config = parseServerConfig(rawConfig);
-  const nodeIps = orderNodeIps(local.nodeIps, config.podCidrs);
-  checkFamilies(config, nodeIps);
-  // What was good by the CA of yesterday is not by another one.
-  const changed = (name: CertName) =>
-    name === 'serving-kubelet' ? serverCa !== local.serverCa?.toString('utf8') : clientCa !== local.clientCa;
-  const stale = good.filter(changed);
-  for (const name of stale) wanted.set(name, request(name));
-  const certificates = Object.fromEntries(
-    await Promise.all(
-      CERT_NAMES.map(async (name) => [name, wanted.has(name) ? await wanted.get(name) : local.pairs[name]] as const),
-    ),
-  ) as Certificates;
-  const resolv = await chooseResolvConf(options.resolvConf, options.paths.resolvConf);
-  if (resolv.generated)
-    options.log.warn('no resolv.conf of this host is usable in pods; they get public name servers', {
-      file: resolv.path,
-    });
-  const joined = {
-    nodeName: local.node.name,
-    nodeIps,
-    nodeExternalIps: options.nodeExternalIps,
-    config,
-    apiServerUrl: options.apiServerUrl(config),
-    serverCa,
-    clientCa,
-    certificates,
-    reused: good.filter((name) => !stale.includes(name)),
-    token: formatToken(x.anchor.hash, x.token.credentials),
-    resolvConf: resolv.path,
-  };
-  registerSecret(joined.token);
-  return { ...joined, persisted: persist(options, joined, rawConfig) };
+  try {
+    const rawConfig = supervisor.config(signal);
+    const serverCa = anchor.trust.kind === 'pinned' ? anchor.trust.ca : supervisor.serverCa(signal);
+    let kubelet = local.pairs['client-kubelet'];
+    let isNew = !good.includes('client-kubelet');
+    const first = isNew || demands.proveIdentity ? request('client-kubelet') : undefined;
+    const known = await Promise.all([rawConfig, serverCa, first]);
+    if (isNew) kubelet = known[2];
+    if (isNew && kubelet) supervisor.useClient(kubelet);
+    const clientCa = await supervisor.clientCa(signal);
+    const config = parseServerConfig(known[0]);
+    const nodeIps = orderNodeIps(local.nodeIps, config.podCidrs);
+    checkFamilies(config, nodeIps);
+    // What was good by the CA of yesterday is not by another one.
+    const clientsStale = clientCa !== local.clientCa;
+    const servingStale = known[1] !== local.serverCa?.toString('utf8');
+    const reused = good.filter((name) => !(name === 'serving-kubelet' ? servingStale : clientsStale));
+    if (!isNew && clientsStale) {
+      kubelet = await request('client-kubelet');
+      supervisor.useClient(kubelet);
+      isNew = true;
+    }
+    const take = (name: CertName) => (reused.includes(name) ? (local.pairs[name] as CertPair) : request(name));
+    const serving = Promise.resolve(take('serving-kubelet'));
+    serving.catch(() => {}); // whoever awaits it hears of it; a failure of the others comes first
+    const [proxy, controller, resolv] = await Promise.all([
+      take('client-kube-proxy'),
+      take('client-k3s-controller'),
+      chooseResolvConf(options.resolvConf, options.paths.resolvConf),
+    ]);
+    if (resolv.generated)
+      options.log.warn('no resolv.conf of this host is usable in pods; they get public name servers', {
+        file: resolv.path,
+      });
+    const joined = {
+      nodeName: local.node.name,
+      nodeIps,
+      nodeExternalIps: options.nodeExternalIps,
+      config,
+      apiServerUrl: options.apiServerUrl(config),
+      serverCa: known[1],
+      clientCa,
+      certificates: {
+        'client-kubelet': kubelet as CertPair,
+        'client-kube-proxy': proxy,
+        'client-k3s-controller': controller,
+      },
+      serving,
+      reused,
+      token: formatToken(anchor.hash, x.token.credentials),
+      resolvConf: resolv.path,
+    };
+    registerSecret(joined.token);
+    const done = () => supervisor.close();
+    serving.then(done, done);
+    return { ...joined, persisted: persist(options, joined, known[0]) };
+  } catch (error) {
+    stop.abort();
+    supervisor.close();
+    throw error;
+  }
 }
 
 /** Off the way to the first pod: each file costs two syncs, and an SD card takes 10 to 50 ms for one. */
@@ -294,7 +313,8 @@ async function persist(options: PassOptions, joined: Omit<Joined, 'persisted'>, 
     await ensureDir(paths.agentDir, 0o700);
     await writeIfChanged(paths.serverCa, joined.serverCa, 0o600);
     await writeIfChanged(paths.clientCa, joined.clientCa, 0o600);
-    for (const name of CERT_NAMES) await savePair(paths, name, joined.certificates[name]);
+    for (const [name, pair] of Object.entries(joined.certificates) as [ClientCertName, CertPair][])
+      await savePair(paths, name, pair);
     for (const [name, file] of Object.entries(paths.kubeconfigs) as [CertName, string][])
       await writeIfChanged(
         file,
@@ -302,6 +322,8 @@ async function persist(options: PassOptions, joined: Omit<Joined, 'persisted'>, 
         0o600,
       );
     await writeState(paths.lastConfig, rawConfig, 0o600);
+    const serving = await joined.serving.catch(() => undefined);
+    if (serving) await savePair(paths, 'serving-kubelet', serving);
   } catch (error) {
     log.error("the certificates of this node can't be written; it must join anew after a restart", {
       folder: paths.agentDir,

@@ -1,12 +1,15 @@
 import { type Component, createBackoff, isAbort, sayOnce } from '../core/index.ts';
-import { JoinFailure } from './failure.ts';
+import type { CertPair } from './cert-store.ts';
+import { connectionFailure, JoinFailure } from './failure.ts';
 import { type JoinOptions, tryToJoin } from './joiner.ts';
-import type { Joined } from './pass.ts';
+import type { Joined, PassDemands } from './pass.ts';
 import { CERT_NAMES, type CertName } from './supervisor.ts';
 
 /** What changed in a renewal. `joined` replaces the former one as a whole. */
 export interface Renewal {
   readonly joined: Joined;
+  /** What `joined.serving` resolved to. */
+  readonly serving: CertPair;
   readonly certificates: readonly CertName[];
   /** The CA bundles changed: everything that verifies with them must take the new ones. */
   readonly cas: boolean;
@@ -41,6 +44,7 @@ export function createRenewer(options: JoinOptions, first: Joined): Renewer {
   const said = sayOnce();
   const stopper = new AbortController();
   let current = first;
+  let serving: CertPair;
   let failure: JoinFailure | undefined;
   let wake: (() => void) | undefined;
   let poked: string | undefined;
@@ -52,9 +56,10 @@ export function createRenewer(options: JoinOptions, first: Joined): Renewer {
     let prove = first.reused.includes('client-kubelet');
     let nextLook = clock.monotonic() + (prove ? 0 : LOOK_MS * (0.9 + 0.2 * random()));
     let lastTry = Number.NEGATIVE_INFINITY;
+    serving = await first.serving;
     while (!signal.aborted) {
       const now = clock.monotonic();
-      const due = dueNames(current, clock.now());
+      const due = dueNames(pairs(current, serving), clock.now());
       const mayTry = failure === undefined || now >= nextLook || poked !== undefined;
       const wants = now >= nextLook || due.length > 0 || poked !== undefined;
       if (wants && mayTry && now - lastTry >= GAP_MS) {
@@ -62,7 +67,7 @@ export function createRenewer(options: JoinOptions, first: Joined): Renewer {
         lastTry = now;
         await current.persisted;
         const demands = { renew: (name: CertName) => due.includes(name), proveIdentity: prove };
-        const result = await tryToJoin(options, demands, signal);
+        const result = await tryToRenew(demands, signal);
         if (result instanceof JoinFailure) {
           failure = result;
           nextLook = clock.monotonic() + retry.next();
@@ -78,26 +83,40 @@ export function createRenewer(options: JoinOptions, first: Joined): Renewer {
           retry.reset();
           prove = false;
           nextLook = clock.monotonic() + LOOK_MS * (0.9 + 0.2 * random());
-          publish(result);
+          publish(result.joined, result.serving);
         }
         continue;
       }
       const waits = [TICK_MS, nextLook - now];
-      if (failure === undefined) waits.push(soonest(current) - clock.now());
+      if (failure === undefined) waits.push(soonest(pairs(current, serving)) - clock.now());
       if (wants && mayTry) waits.push(lastTry + GAP_MS - now);
       await pause(Math.max(1_000, Math.min(...waits)), signal);
     }
   }
 
-  function publish(joined: Joined): void {
+  async function tryToRenew(demands: PassDemands, signal: AbortSignal) {
+    const joined = await tryToJoin(options, demands, signal);
+    if (joined instanceof JoinFailure) return joined;
+    try {
+      return { joined, serving: await joined.serving };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return connectionFailure(error, options.server);
+    }
+  }
+
+  function publish(joined: Joined, newServing: CertPair): void {
     const before = current;
+    const old = pairs(current, serving);
+    const now = pairs(joined, newServing);
     current = joined;
-    const certificates = CERT_NAMES.filter((n) => before.certificates[n].cert !== joined.certificates[n].cert);
+    serving = newServing;
+    const certificates = CERT_NAMES.filter((name) => old[name].cert !== now[name].cert);
     const cas = before.serverCa !== joined.serverCa || before.clientCa !== joined.clientCa;
     const config = JSON.stringify(before.config) !== JSON.stringify(joined.config);
     if (certificates.length === 0 && !cas && !config) return;
     log.info('renewed what the server gave this node', { certificates: certificates.join(','), cas, config });
-    for (const fn of [...listeners]) fn({ joined, certificates, cas, config });
+    for (const fn of [...listeners]) fn({ joined, serving: newServing, certificates, cas, config });
   }
 
   async function pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -140,11 +159,17 @@ export function createRenewer(options: JoinOptions, first: Joined): Renewer {
   };
 }
 
-/** Certificates whose time to be renewed has come. */
-export function dueNames(joined: Pick<Joined, 'certificates'>, now: number): CertName[] {
-  return CERT_NAMES.filter((name) => now >= joined.certificates[name].renewAt);
+type Pairs = Readonly<Record<CertName, Pick<CertPair, 'cert' | 'renewAt'>>>;
+
+function pairs(joined: Joined, serving: CertPair): Pairs {
+  return { ...joined.certificates, 'serving-kubelet': serving };
 }
 
-function soonest(joined: Joined): number {
-  return Math.min(...CERT_NAMES.map((name) => joined.certificates[name].renewAt));
+/** Certificates whose time to be renewed has come. */
+export function dueNames(all: Pairs, now: number): CertName[] {
+  return CERT_NAMES.filter((name) => now >= all[name].renewAt);
+}
+
+function soonest(all: Pairs): number {
+  return Math.min(...CERT_NAMES.map((name) => all[name].renewAt));
 }

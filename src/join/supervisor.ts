@@ -19,13 +19,19 @@ export interface NodeIdentity {
   readonly ips: readonly string[];
 }
 
+/** PEM. */
+export interface ClientPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface SupervisorOptions {
   /** Where to connect: the local load balancer, or the server itself. */
   readonly dialUrl: string;
   readonly trust: Trust;
   readonly credentials: Credentials;
-  /** The kubelet's client certificate, once there is one. */
-  readonly client?: { readonly cert: string; readonly key: string };
+  /** The kubelet's client certificate, if there is one already. */
+  readonly client?: ClientPair;
   readonly userAgent: string;
   readonly log: Logger;
 }
@@ -42,45 +48,54 @@ export interface Supervisor {
   apiServers(signal?: AbortSignal): Promise<string[] | undefined>;
   /** False while the server starts; true also from a server too old to say. */
   ready(signal?: AbortSignal): Promise<boolean>;
+  /** From now on this certificate speaks for us where the server takes it. */
+  useClient(client: ClientPair): void;
   close(): void;
 }
 
+/**
+ * A client certificate goes before the token and alone: the server hashes a password with scrypt each time it sees one,
+ * which takes it 90 ms on a PC and a second on a Pi, while a certificate costs it next to nothing. The token follows
+ * where the certificate is refused: from servers up to 1.21 (403), and while the Node of a kubelet's certificate does
+ * not exist, be it not yet or not any more (401).
+ */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { dialUrl, trust, credentials, client, userAgent, log } = options;
+  const { dialUrl, trust, credentials, userAgent, log } = options;
   const warned = sayOnce();
   const auth = authorization(credentials);
-  const open = (withClient: boolean): Transport =>
-    createTransport({ baseUrl: dialUrl, trust, userAgent, ...(withClient && client ? { client } : {}) });
-  let transport = open(true);
-  let offersClient = client !== undefined;
-  const retired: Transport[] = [];
+  const open = (client?: ClientPair): Transport =>
+    createTransport({ baseUrl: dialUrl, trust, userAgent, ...(client ? { client } : {}) });
+  let byToken: Transport | undefined;
+  let byCertificate = options.client && open(options.client);
 
-  async function call(request: Call): Promise<Answer> {
-    const headers = { ...request.headers, ...(auth === undefined ? {} : { authorization: auth }) };
-    const used = transport;
-    let answer: Answer;
+  async function call(request: Call, isKubelet = false): Promise<Answer> {
+    const used = byCertificate;
+    if (used !== undefined) {
+      const answer = await send(used, request);
+      const refused = answer.status === 401 || (answer.status === 403 && !isPasswordRefusal(answer));
+      if (!refused || auth === undefined) return answer;
+      if (!isKubelet && byCertificate === used) {
+        log.debug('the server does not take the client certificate; using the token', { status: answer.status });
+        byCertificate = undefined;
+        used.close();
+      }
+    }
+    byToken ??= open();
+    return send(
+      byToken,
+      auth === undefined ? request : { ...request, headers: { ...request.headers, authorization: auth } },
+    );
+  }
+
+  async function send(transport: Transport, request: Call): Promise<Answer> {
     try {
-      answer = await used.call({ ...request, headers });
+      const answer = await transport.call(request);
+      warn(answer, request.path);
+      return answer;
     } catch (error) {
       if (request.signal?.aborted) throw error;
       throw connectionFailure(error, dialUrl);
     }
-    warn(answer, request.path);
-    // The certificate of a Node that was deleted, or of another cluster: the token must speak for us then.
-    if (
-      (answer.status === 401 || answer.status === 403) &&
-      auth !== undefined &&
-      (offersClient || used !== transport)
-    ) {
-      if (offersClient) {
-        log.info('the server does not accept the client certificate of this node; using the token');
-        offersClient = false;
-        retired.push(transport);
-        transport = open(false);
-      }
-      return call(request);
-    }
-    return answer;
   }
 
   function warn(answer: Answer, path: string): void {
@@ -113,18 +128,20 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     async certificate(name, request, node, signal) {
       const isKubelet = name === 'serving-kubelet' || name === 'client-kubelet';
       const path = `/v1-k3s/${name}.crt`;
-      const answer = await call({
-        method: 'POST',
-        path,
-        body: request,
-        headers: isKubelet
-          ? { 'k3s-Node-Name': node.name, 'k3s-Node-Password': node.password, 'k3s-Node-IP': node.ips.join(',') }
-          : {},
-        ...(signal ? { signal } : {}),
-      });
+      const answer = await call(
+        {
+          method: 'POST',
+          path,
+          body: request,
+          headers: isKubelet
+            ? { 'k3s-Node-Name': node.name, 'k3s-Node-Password': node.password, 'k3s-Node-IP': node.ips.join(',') }
+            : {},
+          ...(signal ? { signal } : {}),
+        },
+        isKubelet,
+      );
       if (answer.status === 200) return answer.body.toString('utf8');
-      const said = messageOf(answer);
-      if (isKubelet && answer.status === 403 && /password|hash/i.test(said)) throw passwordFailure(node.name, said);
+      if (isKubelet && isPasswordRefusal(answer)) throw passwordFailure(node.name, messageOf(answer));
       throw statusFailure(answer, path, dialUrl);
     },
     async apiServers(signal) {
@@ -141,9 +158,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const answer = await call({ path: '/v1-k3s/readyz', ...(signal ? { signal } : {}) });
       return answer.status !== 500 && answer.status !== 503;
     },
+    useClient(client) {
+      byCertificate?.close();
+      byCertificate = open(client);
+    },
     close() {
-      transport.close();
-      for (const old of retired) old.close();
+      byToken?.close();
+      byCertificate?.close();
     },
   };
 }
@@ -170,6 +191,11 @@ function messageOf(answer: Answer): string {
     // Plain text.
   }
   return /^\s*</.test(text) ? '' : redact(text.trim().slice(0, 300));
+}
+
+/** New servers speak of the password, old ones of its hash; a missing group is just "forbidden". */
+function isPasswordRefusal(answer: Answer): boolean {
+  return answer.status === 403 && /password|hash/i.test(messageOf(answer));
 }
 
 function passwordFailure(node: string, said: string): JoinFailure {

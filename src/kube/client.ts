@@ -54,7 +54,7 @@ const MAX_BODY = 64 * 1024 * 1024;
 const MAX_EVENT = 8 * 1024 * 1024;
 
 /**
- * The API server client: JSON over HTTP/1.1 with kept-alive connections. Throws {@link KubeError}. Credentials can be
+ * The API server client: JSON over HTTP/2 (HTTP/1.1 where a proxy speaks no better). Throws {@link KubeError}. Credentials can be
  * replaced while running (renewed certificates): new requests use new connections, running ones finish on theirs.
  */
 export class KubeClient {
@@ -188,6 +188,8 @@ export class KubeClient {
       signal,
       headersTimeout,
       bodyTimeout: 0,
+      // Without it undici keeps a POST or PATCH back while anything runs on the connection, and watches always run.
+      idempotent: true,
     });
     this.#setReachable(true);
     const warning = response.headers.warning;
@@ -228,6 +230,11 @@ export class KubeClient {
 function dispatcherFor(credentials: KubeCredentials): Agent {
   const { ca, cert, key } = credentials;
   return new Agent({
+    // One HTTP/2 connection carries every watch and request: on an LTE link each further one costs keep-alive probes, and
+    // here some 2 MB of TLS buffers. The server allows 100 streams; further connections are opened only past that.
+    allowH2: true,
+    connections: 4,
+    pipelining: 90,
     // Go servers drop idle connections after minutes; the lease every 10 s keeps one in use.
     keepAliveTimeout: 90_000,
     keepAliveMaxTimeout: 120_000,

@@ -27,14 +27,19 @@ const PLAIN_METRIC: Readonly<Record<Family, number>> = { 4: 0, 6: 1024 };
 export function diffDatapath(current: NetworkState, desired: Datapath, context: DiffContext): DatapathSteps {
   const steps: DatapathSteps = { ip: [], bridge: [], made: [] };
   const fresh = new Set<string>();
-  for (const device of desired.devices) if (diffDevice(current, device, context, steps)) fresh.add(device.name);
+  // The kernel drops a device's neighbours, permanent ones too, when its hardware address changes.
+  const renamed = new Set<string>();
+  for (const device of desired.devices) {
+    if (diffDevice(current, device, context, steps)) fresh.add(device.name);
+    else if (current.links.get(device.name)?.mac !== device.mac) renamed.add(device.name);
+  }
   const wanted = new Set(desired.devices.map((device) => device.name));
   for (const link of current.links.values())
     if (TUNNEL.test(link.name) && link.kind === 'vxlan' && !wanted.has(link.name)) {
       steps.ip.push(`link del dev ${link.name}`);
       fresh.add(link.name);
     }
-  diffEntries({ current, desired, context, steps, fresh });
+  diffEntries({ current, desired, context, steps, fresh, renamed });
   diffRoutes({ current, desired, context, steps, fresh });
   return steps;
 }
@@ -94,9 +99,10 @@ interface Parts {
   steps: DatapathSteps;
   /** Devices that hold nothing once the first steps are done. */
   fresh: ReadonlySet<string>;
+  renamed?: ReadonlySet<string>;
 }
 
-function diffEntries({ current, desired, context, steps, fresh }: Parts): void {
+function diffEntries({ current, desired, context, steps, fresh, renamed }: Parts): void {
   const fdb = new Set(desired.fdb.map((e) => `${e.dev} ${e.mac} ${e.dst}`));
   const haveFdb = new Set<string>();
   for (const e of current.fdb) {
@@ -113,7 +119,7 @@ function diffEntries({ current, desired, context, steps, fresh }: Parts): void {
   const neighbours = new Map(desired.neighbours.map((n) => [`${n.dev} ${n.address}`, n.mac]));
   const haveNeighbours = new Map<string, string>();
   for (const n of current.neighbours) {
-    if (fresh.has(n.dev) || !TUNNEL.test(n.dev)) continue;
+    if (fresh.has(n.dev) || renamed?.has(n.dev) || !TUNNEL.test(n.dev)) continue;
     const key = `${n.dev} ${n.address}`;
     haveNeighbours.set(key, n.mac);
     if (!neighbours.has(key) && context.sweep) steps.ip.push(`neighbour del ${n.address} dev ${n.dev}`);

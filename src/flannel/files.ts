@@ -1,7 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError, type Cidr, cidrContains, type Family, familyOf } from '../core/index.ts';
-import { readText, writeIfChanged } from '../host/index.ts';
+import { publishIfChanged, readText } from '../host/index.ts';
 import { conflistText, type Subnets, subnetEnvText } from './cni-files.ts';
 import type { FlannelPaths } from './options.ts';
 
@@ -25,8 +25,8 @@ export async function writeCniFiles({ paths, cniConf, ...question }: CniFiles): 
       ? conflistText({ ...question, ...(plugins ? { plugins } : {}) })
       : await userConflist(cniConf);
   await Promise.all([
-    writeIfChanged(paths.conflist, conflist, 0o600),
-    writeIfChanged(paths.subnetEnv, subnetEnvText(question), 0o644),
+    publishIfChanged(paths.conflist, conflist, 0o600),
+    publishIfChanged(paths.subnetEnv, subnetEnvText(question), 0o644),
   ]);
   const missing = plugins ? ['bridge', 'host-local'].filter((name) => !plugins.has(name)) : [];
   if (missing.length > 0 && cniConf === undefined)

@@ -10,7 +10,7 @@ import {
   networkAddress,
   parseCidr,
 } from '../core/index.ts';
-import { type NetEvent, type NetworkState, readText, writeIfChanged } from '../host/index.ts';
+import { type NetEvent, type NetworkState, publishIfChanged, readText } from '../host/index.ts';
 import { annotationPatch, vtepMac } from './annotations.ts';
 import { gatewaysOf, parseSubnetEnv } from './cni-files.ts';
 import { applyDatapath } from './datapath.ts';
@@ -148,7 +148,7 @@ export class Flannel implements Component {
     const { flannelConf, serverConfig, paths } = this.#options;
     if (flannelConf === undefined) {
       const text = netConfText(serverConfig);
-      await writeIfChanged(paths.netConf, text, 0o644);
+      await publishIfChanged(paths.netConf, text, 0o644);
       return parseNetConf(text, paths.netConf);
     }
     const text = await readText(flannelConf);

@@ -1,3 +1,4 @@
+export * from './borrow-address.ts';
 export * from './exec.ts';
 export * from './files.ts';
 export * from './ip.ts';
@@ -7,4 +8,5 @@ export * from './modules.ts';
 export * from './monitor.ts';
 export * from './netfilter.ts';
 export * from './nft.ts';
+export * from './publish.ts';
 export * from './sysctl.ts';

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Logger, silentLogger, systemClock } from '../../src/core/index.ts';
+import { AgentError, type Clock, type Logger, silentLogger, systemClock } from '../../src/core/index.ts';
 import {
   Flannel,
   type FlannelNode,
@@ -144,11 +144,14 @@ export class Lab {
   }
 
   /** Starts flannel as the agent of host `name` would; the Node must be put by the test. */
-  async agent(name: string, options: Partial<FlannelOptions> & { clusterCidrs?: string[]; backend?: string } = {}) {
+  async agent(
+    name: string,
+    options: Partial<FlannelOptions> & { clusterCidrs?: string[]; backend?: string; hide?: RegExp } = {},
+  ) {
     const ns = this.ns(name);
     const dir = await mkdtemp(join(tmpdir(), `${ns}-`));
-    const { clusterCidrs = ['10.42.0.0/16'], backend = 'vxlan', ...rest } = options;
-    const exec = nsExec(ns);
+    const { clusterCidrs = ['10.42.0.0/16'], backend = 'vxlan', hide, ...rest } = options;
+    const exec = nsExec(ns, hide);
     const log = process.env.FLANNEL_LOG ? consoleLogger(name) : silentLogger;
     const monitor = new NetMonitor({ log, clock: systemClock, wrap: (argv) => ['ip', 'netns', 'exec', ns, ...argv] });
     const changes: SubnetChange[] = [];
@@ -172,7 +175,7 @@ export class Lab {
       ip: createIp(exec),
       sysctl: nsSysctl(exec),
       log,
-      clock: systemClock,
+      clock: hurried,
       onSubnetChanged: (change) => changes.push(change),
       ...rest,
     });
@@ -195,6 +198,7 @@ export class Lab {
   /** Makes a pod-like namespace on a host with the written conflist, as containerd would; gives its addresses. */
   async pod(host: string, pod: string, paths: FlannelOptions['paths']): Promise<string[]> {
     const ns = this.#netns(`${host}-${pod}`);
+    await eventually('conflist', async () => (await readFile(paths.conflist, 'utf8')) !== '');
     const conflist = JSON.parse(await readFile(paths.conflist, 'utf8')) as {
       name: string;
       cniVersion: string;
@@ -231,11 +235,15 @@ export class Lab {
   }
 }
 
-function nsExec(ns: string): Exec & { calls: string[][] } {
+/** The minute between two looks at the rules passes in a moment. */
+const hurried: Clock = { ...systemClock, after: (ms, fn) => systemClock.after(ms === 60_000 ? 500 : ms, fn) };
+
+function nsExec(ns: string, hide = /^$/): Exec & { calls: string[][] } {
   const calls: string[][] = [];
   return {
     calls,
-    run: (argv, options) => {
+    run: async (argv, options) => {
+      if (hide.test(argv[0] ?? '')) throw new AgentError({ code: 'EXEC_NOT_FOUND', message: `no ${argv[0]}` });
       calls.push([...argv, ...(options?.input ? [String(options.input)] : [])]);
       return hostExec.run(['ip', 'netns', 'exec', ns, ...argv], options);
     },

@@ -1,0 +1,70 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { open, rename, rm, stat, truncate } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+
+export interface RotationOptions {
+  readonly path: string;
+  /** Bytes after which the file is moved away. */
+  readonly maxBytes: number;
+  /** Compressed old files that are kept (`<path>.1.gz` is the newest). */
+  readonly keep: number;
+}
+
+/**
+ * Rotates by copying and emptying, since containerd keeps the file open for as long as it lives (for appending, so it
+ * goes on at the new end); what it writes between the two steps is lost. True if it rotated.
+ */
+export async function rotateLog({ path, maxBytes, keep }: RotationOptions): Promise<boolean> {
+  const size = (await stat(path).catch(() => undefined))?.size ?? 0;
+  if (size <= maxBytes) return false;
+  const { createGzip } = await import('node:zlib');
+  const fresh = `${path}.tmp.gz`;
+  try {
+    await pipeline(
+      createReadStream(path, { end: size - 1 }),
+      createGzip({ level: 6 }),
+      createWriteStream(fresh, { mode: 0o600 }),
+    );
+    for (let n = keep - 1; n >= 1; n--) await rename(`${path}.${n}.gz`, `${path}.${n + 1}.gz`).catch(() => {});
+    await rename(fresh, `${path}.1.gz`);
+  } catch (error) {
+    await rm(fresh, { force: true });
+    // No room for a copy is the very moment when the log must not grow further.
+    await truncate(path);
+    throw error;
+  }
+  await truncate(path);
+  return true;
+}
+
+/** The last lines that tell why a containerd stopped: errors if there are any, else whatever came last. */
+export async function lastComplaints(path: string, from: number): Promise<string> {
+  const handle = await open(path, 'r').catch(() => undefined);
+  if (!handle) return '';
+  try {
+    const { size } = await handle.stat();
+    const start = Math.max(from > size ? 0 : from, size - 32 * 1024);
+    const buffer = Buffer.alloc(size - start);
+    await handle.read(buffer, 0, buffer.length, start);
+    const lines = buffer
+      .toString('utf8')
+      .split('\n')
+      .filter((line) => line.trim() !== '');
+    const errors = lines.filter((line) => /level=(error|fatal|panic)|^containerd: |^panic:|^fatal error:/.test(line));
+    return (errors.length > 0 ? errors : lines)
+      .slice(-2)
+      .map((line) =>
+        (/msg="((?:[^"\\]|\\.)*)"(?:.*?error="((?:[^"\\]|\\.)*)")?/.exec(line)?.slice(1) ?? [line])
+          .filter(Boolean)
+          .join(': '),
+      )
+      .join(' | ')
+      .slice(0, 600);
+  } finally {
+    await handle.close();
+  }
+}
+
+export async function fileSize(path: string): Promise<number> {
+  return (await stat(path).catch(() => undefined))?.size ?? 0;
+}

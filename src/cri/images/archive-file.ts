@@ -1,0 +1,80 @@
+import { spawn } from 'node:child_process';
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { Readable, Transform } from 'node:stream';
+import { AgentError } from '../../core/index.ts';
+import { findProgram, searchPath } from '../containerd/binary.ts';
+
+export type FileKind = 'tar' | 'gzip' | 'zstd' | 'lz4' | 'bzip2' | 'list';
+
+const KINDS: readonly (readonly [RegExp, FileKind])[] = [
+  [/\.tar$/i, 'tar'],
+  [/\.(tar\.gz|tgz)$/i, 'gzip'],
+  [/\.(tar\.zst|tzst)$/i, 'zstd'],
+  [/\.tar\.lz4$/i, 'lz4'],
+  [/\.(tar\.bz2|tbz)$/i, 'bzip2'],
+  [/\.txt$/i, 'list'],
+];
+
+/** Undefined for files that are none of ours. */
+export function kindOf(path: string): FileKind | undefined {
+  return KINDS.find(([pattern]) => pattern.test(path))?.[1];
+}
+
+/** A tar archive's bytes, decompressed as they are read. */
+export interface OpenArchive {
+  /** To be piped on in this order; none holds more than its window (zstd: 32 MiB at most, as with k3s). */
+  readonly stages: readonly [Readable, ...Transform[]];
+  /** Rejects if the program that decompresses failed. */
+  readonly finished: Promise<void>;
+  close(): void;
+}
+
+/** Throws `DECOMPRESSOR_MISSING` if lz4 or bzip2 is needed and not installed. */
+export async function openArchive(path: string, kind: Exclude<FileKind, 'list'>): Promise<OpenArchive> {
+  if (kind === 'lz4' || kind === 'bzip2') return openByProgram(path, kind);
+  const file = createReadStream(path);
+  const stages: [Readable, ...Transform[]] = [file];
+  if (kind === 'gzip') stages.push((await import('node:zlib')).createGunzip());
+  if (kind === 'zstd') {
+    const { constants, createZstdDecompress } = await import('node:zlib');
+    stages.push(createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: 25 } }));
+  }
+  return { stages, finished: Promise.resolve(), close: () => void file.destroy() };
+}
+
+/** Node has neither format; both programs are small packages. */
+async function openByProgram(path: string, program: 'lz4' | 'bzip2'): Promise<OpenArchive> {
+  const found = await findProgram(program, searchPath(process.env));
+  if (found === undefined)
+    throw new AgentError({
+      code: 'DECOMPRESSOR_MISSING',
+      message: `${path} is compressed with ${program}, which is not installed`,
+      remedy: `install the package ${program}, or compress the archive with gzip or zstd`,
+    });
+  const input = await open(path, 'r');
+  try {
+    const child = spawn(found, ['-dc'], { stdio: [input.fd, 'pipe', 'pipe'] });
+    let said = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      if (said.length < 1_000) said += chunk.toString();
+    });
+    const finished = new Promise<void>((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code) => {
+        if (code === 0) resolve();
+        else
+          reject(
+            new AgentError({
+              code: 'ARCHIVE_BROKEN',
+              message: `${program} can't read ${path}: ${said.trim().slice(0, 300)}`,
+            }),
+          );
+      });
+    });
+    finished.catch(() => {}); // looked at by the importer
+    return { stages: [child.stdout as Readable], finished, close: () => void child.kill('SIGKILL') };
+  } finally {
+    await input.close();
+  }
+}

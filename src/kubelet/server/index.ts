@@ -1,0 +1,4 @@
+export type { HealthCheck } from './healthz.ts';
+export type { ContainerQuery, FoundContainer, ServerRuntime } from './pods.ts';
+export type { Body } from './reply.ts';
+export { type Documents, KubeletServer, type KubeletServerOptions, type ServingPair } from './server.ts';

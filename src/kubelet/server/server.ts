@@ -1,0 +1,325 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import {
+  AgentError,
+  type Clock,
+  type Component,
+  describeError,
+  errorCode,
+  hostPort,
+  isAbort,
+  type Logger,
+  systemClock,
+} from '../../core/index.ts';
+import type { RuntimeEvents } from '../../cri/types.ts';
+import type { KubeClient, Pod } from '../../kube/index.ts';
+import { nodeAttributes } from './auth/attributes.ts';
+import { type Authorizer, authorizer, forbiddenText } from './auth/authorize.ts';
+import { certificateIdentity } from './auth/certificate.ts';
+import type { Identity } from './auth/identity.ts';
+import { bearerToken, type TokenReviewer, tokenReviewer } from './auth/token.ts';
+import { type HealthCheck, healthz } from './healthz.ts';
+import { serveLogs } from './logs/serve.ts';
+import { type ContainerQuery, type FoundContainer, runningContainer, type ServerRuntime } from './pods.ts';
+import { type Body, failureBody, HttpFailure, send, sendRaw } from './reply.ts';
+import { isStreamingPath, parseTarget, type Route, route } from './route.ts';
+import { serveRun } from './run.ts';
+import { runningPods } from './running-pods.ts';
+import { serveStream } from './streams/serve.ts';
+
+/** PEM texts of the serving certificate (leaf first) and its key. */
+export interface ServingPair {
+  cert: string;
+  key: string;
+}
+
+/** The documents about numbers: each answers a GET, made when asked for. What is left out is a 404. */
+export type Documents = Partial<
+  Record<Extract<Route, { kind: 'stats' }>['document'], (query: URLSearchParams) => Promise<Body>>
+>;
+
+export interface KubeletServerOptions {
+  /** `0.0.0.0`, `::` or one address. */
+  bindAddress: string;
+  /** 10250 when left out; 0 = any free one. */
+  port?: number;
+  nodeName: string;
+  /** Read at start and at each `reload()`. */
+  serving(): ServingPair;
+  /** PEM bundle whose certificates vouch for clients; read at start and at each `reload()`. */
+  clientCa(): string;
+  /** The node's own identity at the API server, for TokenReview and SubjectAccessReview. */
+  kube: Pick<KubeClient, 'create'>;
+  /** The pods of this node with the statuses as they are now, terminating ones included. */
+  pods(): readonly Pod[];
+  /** Where a command goes; asked of the runtime when left out. */
+  runningContainer?(query: ContainerQuery): Promise<FoundContainer | undefined>;
+  runtime: ServerRuntime;
+  /** Tells followers of logs at once that their container ended; without it they look every 5 s. */
+  events?: RuntimeEvents;
+  /** `/var/log/pods` when left out. */
+  podLogsRoot?: string;
+  /** Besides `ping` and `log`; the kubelet has one named `syncloop`. */
+  checks?: readonly HealthCheck[];
+  documents?: Documents;
+  log: Logger;
+  clock?: Clock;
+}
+
+/**
+ * Bounds what callers can make this process hold. A request's head may be long because exec puts the whole command into
+ * the URL; the time for it is short because nobody is known before it is read.
+ */
+const MAX_CONNECTIONS = 256;
+const MAX_HEAD = 256 * 1024;
+const HEAD_MS = 20_000;
+const HANDSHAKE_MS = 20_000;
+/** As the kubelet's: callers keep a connection for the next scrape. */
+const IDLE_MS = 90_000;
+const LISTEN_RETRY_MS = 5_000;
+
+/** The kubelet's HTTPS API. Nothing in it runs while nobody asks. */
+export class KubeletServer implements Component {
+  readonly #options: KubeletServerOptions;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #authorize: Authorizer;
+  readonly #review: TokenReviewer;
+  readonly #running: (query: ContainerQuery) => Promise<FoundContainer | undefined>;
+  readonly #checks: readonly HealthCheck[];
+  readonly #streams = new Set<Socket>();
+  #server: Server | undefined;
+  #stopped = false;
+  #error: AgentError | undefined;
+
+  constructor(options: KubeletServerOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#log = options.log;
+    this.#authorize = authorizer({ kube: options.kube, nodeName: options.nodeName, clock: this.#clock });
+    this.#review = tokenReviewer({ kube: options.kube, clock: this.#clock, log: options.log });
+    this.#running = options.runningContainer ?? ((query) => runningContainer(options.runtime, query));
+    const nothing = () => {};
+    this.#checks = [{ name: 'ping', check: nothing }, { name: 'log', check: nothing }, ...(options.checks ?? [])];
+  }
+
+  /** Why it does not listen; undefined while all is well. */
+  get error(): AgentError | undefined {
+    return this.#error;
+  }
+
+  /** Where it listens; undefined while it does not. */
+  get address(): { host: string; port: number } | undefined {
+    const address = this.#server?.address() as AddressInfo | null | undefined;
+    return address ? { host: address.address, port: address.port } : undefined;
+  }
+
+  /** Listens; while the port is taken it tries again every 5 s, says so once and keeps the reason in `error`. */
+  async start(signal: AbortSignal): Promise<void> {
+    const server = createServer(
+      {
+        ...this.#tlsOptions(),
+        requestCert: true,
+        // Callers with a token have no certificate; who has neither gets a 401.
+        rejectUnauthorized: false,
+        ALPNProtocols: ['http/1.1'],
+        handshakeTimeout: HANDSHAKE_MS,
+        headersTimeout: HEAD_MS,
+        keepAliveTimeout: IDLE_MS,
+        connectionsCheckingInterval: HEAD_MS,
+        maxHeaderSize: MAX_HEAD,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: 30_000,
+        shouldUpgradeCallback: (request) => isStreamingPath(request.url ?? ''),
+      },
+      (request, response) => void this.#onRequest(request, response),
+    );
+    server.maxConnections = MAX_CONNECTIONS;
+    server.on(
+      'upgrade',
+      (request: IncomingMessage, socket: Socket, head: Buffer) => void this.#onUpgrade(request, socket, head),
+    );
+    this.#server = server;
+    signal.addEventListener('abort', () => void this.stop(), { once: true });
+    if (!(await this.#listen(server))) void this.#keepTrying(server, signal);
+  }
+
+  /** Takes a renewed certificate or client CA: new connections get it, open ones go on as they are. */
+  reload(): void {
+    try {
+      this.#server?.setSecureContext(this.#tlsOptions());
+      this.#server?.closeIdleConnections();
+    } catch (error) {
+      this.#log.error('the renewed serving certificate is unusable, the old one stays', {
+        error: describeError(error),
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    const server = this.#server;
+    if (server === undefined) return;
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeAllConnections();
+    for (const socket of this.#streams) socket.destroy();
+    await closed;
+  }
+
+  #tlsOptions(): SecureContextOptions {
+    const { cert, key } = this.#options.serving();
+    // As in Go, any certificate of the bundle is an anchor, also one that another one signed.
+    return { cert, key, ca: this.#options.clientCa(), allowPartialTrustChain: true, minVersion: 'TLSv1.2' };
+  }
+
+  #listen(server: Server): Promise<boolean> {
+    const { bindAddress, port = 10_250 } = this.#options;
+    return new Promise((resolve) => {
+      const onError = (cause: Error) => {
+        server.off('listening', onListening);
+        const taken = errorCode(cause) === 'EADDRINUSE';
+        this.#error = new AgentError({
+          code: 'KUBELET_LISTEN',
+          message: `the kubelet API can't listen on ${hostPort(bindAddress, port)}: ${taken ? 'the port is taken' : describeError(cause)}`,
+          ...(taken
+            ? { remedy: 'stop the other kubelet or k3s on this host (`ss -ltnp` shows who has the port)' }
+            : {}),
+          cause,
+        });
+        resolve(false);
+      };
+      const onListening = () => {
+        server.off('error', onError);
+        server.on('error', (error) => this.#log.warn('the kubelet API', { error: describeError(error) }));
+        this.#error = undefined;
+        resolve(true);
+      };
+      server.once('error', onError);
+      server.once('listening', onListening);
+      server.listen({ host: bindAddress, port });
+    });
+  }
+
+  async #keepTrying(server: Server, signal: AbortSignal): Promise<void> {
+    this.#log.error(this.#error?.message ?? 'the kubelet API is not up', { remedy: this.#error?.remedy });
+    try {
+      do await this.#clock.sleep(LISTEN_RETRY_MS, signal);
+      while (!this.#stopped && !(await this.#listen(server)));
+      this.#log.info('the kubelet API listens now');
+    } catch (error) {
+      if (!isAbort(error)) throw error;
+    }
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    response.on('error', () => gone.abort());
+    request.resume();
+    try {
+      const target = await this.#admit(request);
+      const to = route(request.method ?? '', target.path);
+      const body = await this.#answer(to, target.query, response, gone.signal);
+      if (body !== undefined) send(response, body);
+    } catch (error) {
+      if (!gone.signal.aborted) this.#refuse(error, (body) => send(response, body));
+    }
+  }
+
+  async #answer(
+    to: Route,
+    query: URLSearchParams,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<Body | undefined> {
+    const { pods, runtime, events, documents } = this.#options;
+    switch (to.kind) {
+      case 'healthz':
+        return healthz({ checks: this.#checks, check: to.check, query, log: this.#log });
+      case 'pods':
+        return podList(pods());
+      case 'runningPods':
+        return podList(await runningPods(runtime));
+      case 'logs': {
+        const podLogsRoot = this.#options.podLogsRoot ?? '/var/log/pods';
+        await serveLogs(
+          { pods, runtime, events, podLogsRoot, clock: this.#clock },
+          { target: to, query, response, signal },
+        );
+        return undefined;
+      }
+      case 'run':
+        return serveRun({ pods, running: this.#running, runtime }, { target: to, query, signal });
+      case 'exec':
+      case 'attach':
+      case 'portForward':
+        return { status: 400, body: 'Upgrade request required' };
+      case 'stats': {
+        const make = documents?.[to.document];
+        return make === undefined ? { status: 404, body: '404: Page Not Found' } : make(query);
+      }
+      case 'none':
+        return { status: to.status, body: to.text };
+    }
+  }
+
+  async #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    this.#streams.add(socket);
+    socket.once('close', () => this.#streams.delete(socket));
+    socket.on('error', () => socket.destroy());
+    socket.setTimeout(0);
+    try {
+      const target = await this.#admit(request);
+      const to = route(request.method ?? '', target.path);
+      if (to.kind === 'exec' || to.kind === 'attach' || to.kind === 'portForward') {
+        const { pods, runtime } = this.#options;
+        await serveStream({ pods, running: this.#running, runtime }, to, {
+          message: request,
+          query: target.query,
+          socket,
+          head,
+        });
+      } else sendRaw(socket, to.kind === 'none' ? { status: to.status, body: to.text } : notFound);
+    } catch (error) {
+      this.#refuse(error, (body) => sendRaw(socket, body));
+    }
+  }
+
+  /** Knows the caller and that the caller may; throws HttpFailure otherwise. */
+  async #admit(request: IncomingMessage): Promise<{ path: string; query: URLSearchParams }> {
+    const identity = await this.#authenticate(request);
+    if (identity === undefined) throw new HttpFailure(401, 'Unauthorized');
+    const target = parseTarget(request.url ?? '');
+    if (target === undefined) throw new HttpFailure(404, '404: Page Not Found');
+    const attributes = nodeAttributes(request.method ?? '', target.path);
+    if (!(await this.#authorize(identity, attributes))) throw new HttpFailure(403, forbiddenText(identity, attributes));
+    return target;
+  }
+
+  async #authenticate(request: IncomingMessage): Promise<Identity | undefined> {
+    const byCertificate = certificateIdentity(request.socket as TLSSocket, this.#clock.now());
+    if (byCertificate !== undefined) return byCertificate;
+    const token = bearerToken(request.headers.authorization);
+    return token === undefined ? undefined : this.#review(token);
+  }
+
+  #refuse(error: unknown, answer: (body: Body) => void): void {
+    const body = failureBody(error);
+    if (body.status >= 500) this.#log.warn('a request to the kubelet API failed', { error: describeError(error) });
+    answer(body);
+  }
+}
+
+const notFound: Body = { status: 404, body: '404: Page Not Found' };
+
+function podList(items: readonly object[]): Body {
+  return {
+    status: 200,
+    type: 'application/json',
+    body: JSON.stringify({ kind: 'PodList', apiVersion: 'v1', metadata: {}, items }),
+  };
+}

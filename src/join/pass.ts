@@ -170,6 +170,15 @@ function checkedToken(text: string): Token {
   return { ...token, credentials: asNode(token.credentials) };
 }
 
+/** Passes are repeated for as long as the process lives; what they have to say about the set-up they say once. */
+const told = new WeakMap<PassOptions, Set<string>>();
+
+function firstTime(options: PassOptions, what: string): boolean {
+  const known = told.get(options) ?? new Set();
+  told.set(options, known);
+  return !known.has(what) && known.add(what).size > 0;
+}
+
 async function anchorFor(
   options: PassOptions,
   token: Token,
@@ -181,7 +190,7 @@ async function anchorFor(
   if (remembered !== undefined && hash !== undefined && (token.caHash ?? hash) === hash)
     return { anchor: { trust: { kind: 'pinned', ca: remembered.toString('utf8') }, hash }, remembered: true };
   const anchor = await findAnchor({ ...options, expectedHash: token.caHash, now, signal });
-  if (anchor.trust.kind === 'pinned' && token.caHash === undefined)
+  if (anchor.trust.kind === 'pinned' && token.caHash === undefined && firstTime(options, 'first use'))
     options.log.warn(
       'the token names no CA, so the one that the server shows is trusted on first use; take the full token from node-token on the server to have it checked',
     );
@@ -273,7 +282,7 @@ async function exchange(x: Exchange): Promise<Joined> {
       take('client-k3s-controller'),
       chooseResolvConf(options.resolvConf, options.paths.resolvConf),
     ]);
-    if (resolv.generated)
+    if (resolv.generated && firstTime(options, 'resolv.conf'))
       options.log.warn('no resolv.conf of this host is usable in pods; they get public name servers', {
         file: resolv.path,
       });

@@ -67,9 +67,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     createTransport({ baseUrl: dialUrl, trust, userAgent, ...(client ? { client } : {}) });
   let byToken: Transport | undefined;
   let byCertificate = options.client && open(options.client);
+  let isNew = false;
+  const retired: Transport[] = [];
 
   async function call(request: Call, isKubelet = false): Promise<Answer> {
-    const used = byCertificate;
+    // The kubelet's routes want the certificate's Node to exist, which it does not yet for a new certificate.
+    const used = isKubelet && isNew && auth !== undefined ? undefined : byCertificate;
     if (used !== undefined) {
       const answer = await send(used, request);
       const refused = answer.status === 401 || (answer.status === 403 && !isPasswordRefusal(answer));
@@ -77,7 +80,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (!isKubelet && byCertificate === used) {
         log.debug('the server does not take the client certificate; using the token', { status: answer.status });
         byCertificate = undefined;
-        used.close();
+        retired.push(used); // others still wait for answers on it
       }
     }
     byToken ??= open();
@@ -159,12 +162,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       return answer.status !== 500 && answer.status !== 503;
     },
     useClient(client) {
-      byCertificate?.close();
+      if (byCertificate) retired.push(byCertificate);
       byCertificate = open(client);
+      isNew ||= options.client === undefined;
     },
     close() {
       byToken?.close();
       byCertificate?.close();
+      for (const old of retired) old.close();
     },
   };
 }

@@ -43,6 +43,8 @@ export interface Transport {
 
 /** Whole request. The server's node password check (scrypt) alone takes a second on a small server. */
 const TIMEOUT_MS = 15_000;
+/** Of that, for name look-up, TCP and TLS. */
+const CONNECT_MS = 6_000;
 /** A CA bundle or configuration is some kilobytes. */
 const MAX_BODY = 4 * 1024 * 1024;
 
@@ -108,10 +110,10 @@ export function createTransport(options: TransportOptions): Transport {
           reject(call.signal?.aborted ? abortError() : error);
         };
         const onAbort = () => req.destroy(abortError());
-        const timer = setTimeout(() => {
-          const connected = (req.socket as TLSSocket | null)?.getProtocol?.() != null;
+        const connected = () => (req.socket as TLSSocket | null)?.getProtocol?.() != null;
+        const tooLong = () =>
           req.destroy(
-            connected
+            connected()
               ? new JoinFailure({
                   step: 'not-ready',
                   message: `${call.path}: the server took the request but did not answer within ${TIMEOUT_MS / 1000} s`,
@@ -119,7 +121,10 @@ export function createTransport(options: TransportOptions): Transport {
                 })
               : Object.assign(new Error('connecting took too long'), { code: 'ETIMEDOUT' }),
           );
-        }, TIMEOUT_MS);
+        let timer = setTimeout(() => {
+          if (!connected()) return tooLong();
+          timer = setTimeout(tooLong, TIMEOUT_MS - CONNECT_MS);
+        }, CONNECT_MS);
         call.signal?.addEventListener('abort', onAbort, { once: true });
         req.on('error', fail);
         req.end(call.body);

@@ -19,11 +19,16 @@ export interface BackoffEntry {
   updatedAt: number;
 }
 
+/** A step that failed `failures` times in a row and waits until `at` (monotonic milliseconds). */
+export interface Retry {
+  at: number;
+  failures: number;
+  /** The runtime was not there: tried at once when it is back. */
+  runtimeAway: boolean;
+}
+
 /** `absent`: not tried in this run of the agent, though an earlier one may have left them mounted. */
-export type VolumeState =
-  | { state: 'absent' }
-  | { state: 'ready'; volumes: PodVolumes }
-  | { state: 'failed'; retryAt: number };
+export type VolumeState = { state: 'absent' } | { state: 'ready'; volumes: PodVolumes } | { state: 'failed' };
 
 /** An image in the runtime: what it is known by, and the user it asks for. */
 export interface ImageHandle {
@@ -59,18 +64,13 @@ export interface PodMemory {
   tornDown: boolean;
   waiting: Map<string, WaitingReason>;
   crash: Map<string, BackoffEntry>;
-  /** Containers whose start failed before there was a container: not tried again before this monotonic time. */
-  startRetry: Map<string, number>;
   /** By container name: the image to make the next container from. */
   images: Map<string, ImageHandle>;
   health: Map<string, Health>;
   /** By container id: monotonic deadline after which the runtime sends SIGKILL. */
   killing: Map<string, number>;
-  sandboxRetry: number;
-  sandboxFailures: number;
-  volumeFailures: number;
-  /** Sandboxes whose removal failed are left alone until then. */
-  removeRetry: Map<string, number>;
+  /** Steps that failed, by {@link retryKey}: not begun again before their time. */
+  retries: Map<string, Retry>;
   status: PodStatus | undefined;
 }
 
@@ -85,14 +85,10 @@ export function newMemory(startTime: number, activeSince: number): PodMemory {
     tornDown: false,
     waiting: new Map(),
     crash: new Map(),
-    startRetry: new Map(),
     images: new Map(),
     health: new Map(),
     killing: new Map(),
-    sandboxRetry: 0,
-    sandboxFailures: 0,
-    volumeFailures: 0,
-    removeRetry: new Map(),
+    retries: new Map(),
     status: undefined,
   };
 }

@@ -1,26 +1,19 @@
 import { isAlive } from './model.ts';
 import type { Plan, PlanInput } from './plan-types.ts';
-import { wake } from './plan-types.ts';
 
 /**
  * Dead containers: the last one of each name stays for its status, the one before for `kubectl logs --previous`; older
  * ones go. Sandboxes that are down and empty go, save the newest. Of an ending pod everything goes.
  */
 export function planCleanup(input: PlanInput, plan: Plan): void {
-  const { view, memory, now, ending } = input;
-  const due = (id: string): boolean => {
-    const at = memory.removeRetry.get(id) ?? 0;
-    if (at > now) wake(plan, at);
-    return at <= now;
-  };
+  const { view, ending } = input;
   if (ending !== undefined) {
     if (!ending.gone) return;
     // Removing a sandbox removes its containers too.
-    for (const sandbox of view.sandboxes)
-      if (!sandbox.ready && due(sandbox.id)) plan.steps.push({ do: 'removeSandbox', id: sandbox.id });
+    for (const sandbox of view.sandboxes) if (!sandbox.ready) plan.steps.push({ do: 'removeSandbox', id: sandbox.id });
     const known = new Set(view.sandboxes.map((s) => s.id));
     for (const container of view.containers)
-      if (!known.has(container.sandboxId) && !isAlive(container) && due(container.id))
+      if (!known.has(container.sandboxId) && !isAlive(container))
         plan.steps.push({ do: 'removeContainer', id: container.id });
     return;
   }
@@ -29,12 +22,12 @@ export function planCleanup(input: PlanInput, plan: Plan): void {
   for (const container of view.containers) {
     const newer = seen.get(container.name) ?? 0;
     seen.set(container.name, newer + 1);
-    if (newer < 2 || isAlive(container) || !due(container.id)) continue;
+    if (newer < 2 || isAlive(container)) continue;
     doomed.add(container.id);
     plan.steps.push({ do: 'removeContainer', id: container.id });
   }
   for (const sandbox of view.sandboxes.slice(1)) {
     const inhabited = view.containers.some((c) => c.sandboxId === sandbox.id && !doomed.has(c.id));
-    if (!sandbox.ready && !inhabited && due(sandbox.id)) plan.steps.push({ do: 'removeSandbox', id: sandbox.id });
+    if (!sandbox.ready && !inhabited) plan.steps.push({ do: 'removeSandbox', id: sandbox.id });
   }
 }

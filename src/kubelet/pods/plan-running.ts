@@ -22,11 +22,7 @@ export function planRunning(input: PlanInput, plan: Plan): void {
     return;
   }
   if (!memory.admitted) return;
-  if (memory.volumes.state === 'absent') plan.steps.push({ do: 'prepareVolumes' });
-  else if (memory.volumes.state === 'failed') {
-    if (memory.volumes.retryAt <= input.now) plan.steps.push({ do: 'prepareVolumes' });
-    else wake(plan, memory.volumes.retryAt);
-  }
+  if (memory.volumes.state !== 'ready') plan.steps.push({ do: 'prepareVolumes' });
   const sandbox = usableSandbox(input);
   if (sandbox === undefined) renewSandbox(input, plan);
   planContainers(input, plan, sandbox);
@@ -45,33 +41,21 @@ export function usableSandbox({ pod, view }: Pick<PlanInput, 'pod' | 'view'>): O
 
 /** Everything in the old sandbox ends before a new one is made: both would want the same ports and volumes. */
 function renewSandbox(input: PlanInput, plan: Plan): void {
-  const { view, memory, now } = input;
+  const { view, memory } = input;
   let clear = true;
   for (const old of view.sandboxes) clear = !retireSandbox(input, plan, old) && clear;
   if (!clear || [...input.inFlight].some((key) => key.startsWith('stopSandbox:'))) return;
   // A volume that can't be had yet: no need to hold memory for an empty sandbox.
   if (memory.volumes.state === 'failed') return;
-  if (memory.sandboxRetry > now) {
-    wake(plan, memory.sandboxRetry);
-    return;
-  }
   const attempt = view.sandboxes.reduce((most, s) => Math.max(most, s.attempt + 1), 0);
   plan.steps.push({ do: 'createSandbox', attempt });
 }
 
 /** True while something of it has to end. */
 function retireSandbox(input: PlanInput, plan: Plan, old: ObservedSandbox): boolean {
-  const { view, memory, now, pod } = input;
+  const { view } = input;
   const alive = view.containers.filter((c) => c.sandboxId === old.id && isAlive(c));
-  for (const container of alive)
-    if (!memory.killing.has(container.id))
-      plan.steps.push({
-        do: 'killContainer',
-        container: container.name,
-        id: container.id,
-        deadline: now + graceSeconds(pod.spec.terminationGracePeriodSeconds) * 1000,
-        message: `Stopping container ${container.name}`,
-      });
+  for (const container of alive) kill(input, plan, container, `Stopping container ${container.name}`);
   if (alive.length > 0) return true;
   if (!old.ready) return false;
   plan.steps.push({ do: 'stopSandbox', id: old.id });
@@ -126,11 +110,6 @@ function planContainers(input: PlanInput, plan: Plan, sandbox: ObservedSandbox |
 function needOf(input: PlanInput, plan: Plan, container: SpecContainer, sandbox: ObservedSandbox | undefined): Need {
   const { pod, view, memory, now } = input;
   const { name } = container.spec;
-  const retry = memory.startRetry.get(name) ?? 0;
-  if (retry > now) {
-    wake(plan, retry);
-    return 'wait';
-  }
   const last = latest(view, name, sandbox?.id ?? '');
   if (last === undefined) {
     const before = latest(view, name);
@@ -141,6 +120,8 @@ function needOf(input: PlanInput, plan: Plan, container: SpecContainer, sandbox:
     case 'created':
       return 'start';
     case 'unknown':
+      // The runtime lost track of it; stopping it settles what it is.
+      kill(input, plan, last, `Container ${name} is in an unknown state, try killing it before restart`);
       return 'wait';
     case 'running':
       return keepRunning(input, plan, container, last);
@@ -161,25 +142,29 @@ function needOf(input: PlanInput, plan: Plan, container: SpecContainer, sandbox:
 
 /** Kills a running container that is unhealthy or whose definition changed; it then comes back by its policy. */
 function keepRunning(input: PlanInput, plan: Plan, container: SpecContainer, running: ObservedContainer): Need {
-  const { pod, memory, now } = input;
+  const { memory } = input;
   const health = memory.health.get(running.id);
   const changed = running.hash !== undefined && running.hash !== input.hashOf(container.spec);
   const message =
     health?.unhealthy ??
     (changed ? `Container ${container.spec.name} definition changed, will be restarted` : undefined);
   if (message !== undefined) {
-    if (!memory.killing.has(running.id))
-      plan.steps.push({
-        do: 'killContainer',
-        container: container.spec.name,
-        id: running.id,
-        deadline: now + graceSeconds(pod.spec.terminationGracePeriodSeconds) * 1000,
-        message,
-      });
+    kill(input, plan, running, message);
     return 'wait';
   }
   if (container.kind === 'init') return 'wait';
   return container.kind === 'sidecar' && health?.started !== true ? 'wait' : 'running';
+}
+
+function kill({ pod, memory, now }: PlanInput, plan: Plan, container: ObservedContainer, message: string): void {
+  if (memory.killing.has(container.id)) return;
+  plan.steps.push({
+    do: 'killContainer',
+    container: container.name,
+    id: container.id,
+    deadline: now + graceSeconds(pod.spec.terminationGracePeriodSeconds) * 1000,
+    message,
+  });
 }
 
 /** Images are fetched while sandbox and volumes are being prepared; the start waits for all three. */

@@ -36,6 +36,11 @@ export function stepKey(step: Step): string {
   }
 }
 
+/** What a step's failures are counted under: a kill with another deadline is the same kill. */
+export function retryKey(step: Step): string {
+  return step.do === 'killContainer' ? `${step.do}:${step.id}` : stepKey(step);
+}
+
 /** A pod that is to go: deleted in the API, gone from its source, or never known. */
 export interface Ending {
   /** Monotonic milliseconds at which its containers are killed. */

@@ -1,7 +1,7 @@
 import { planCleanup } from './plan-cleanup.ts';
 import { planEnding } from './plan-ending.ts';
 import { planRunning } from './plan-running.ts';
-import { emptyPlan, type Plan, type PlanInput, stepKey, wake } from './plan-types.ts';
+import { emptyPlan, type Plan, type PlanInput, retryKey, stepKey, wake } from './plan-types.ts';
 
 /**
  * What to do next for a pod: a pure function of its spec, what the runtime holds, the worker's memory and the time. It
@@ -14,7 +14,12 @@ export function planPod(input: PlanInput): Plan {
   if (input.ending !== undefined) planEnding(input, plan, input.ending);
   else planRunning(input, plan);
   planCleanup(input, plan);
-  plan.steps = plan.steps.filter((step) => !input.inFlight.has(stepKey(step)));
+  plan.steps = plan.steps.filter((step) => {
+    if (input.inFlight.has(stepKey(step))) return false;
+    const at = input.memory.retries.get(retryKey(step))?.at ?? 0;
+    if (at > input.now) wake(plan, at);
+    return at <= input.now;
+  });
   return plan;
 }
 

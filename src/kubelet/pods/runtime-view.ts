@@ -108,10 +108,9 @@ export class RuntimeView {
         }
   }
 
-  /** Never throws: a failed look is made up for by the next resync. */
+  /** Never throws: a failed look is made up for by the next {@link resync}, which is the caller's to begin. */
   async handle(event: RuntimeEvent): Promise<void> {
-    if (event.type === 'images') return;
-    if (event.type === 'resync') return this.resync().catch((error: unknown) => this.#warn('list', error));
+    if (event.type !== 'container') return;
     // Ids we do not know are our own creations still under way, or somebody else's.
     const uid = this.#owner.get(event.containerId);
     if (uid === undefined || event.kind === 'created') return;

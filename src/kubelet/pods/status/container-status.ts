@@ -29,9 +29,22 @@ export function containerStatusOf(facts: ContainerStatusFacts): ContainerStatus 
   else if (current && before?.lastState?.terminated && current.attempt > 0 && sameRun(before, status))
     status.lastState = before.lastState;
   applyWaiting(facts, status, current);
+  keepLastWords(status, before);
   addFlags(facts, status, current);
   addNewerFields(facts, status, current);
   return status;
+}
+
+/** The termination log is removed with the volumes of an ended pod; what it said was written before. */
+function keepLastWords(status: ContainerStatus, before: ContainerStatus | undefined): void {
+  for (const state of [status.state, status.lastState]) {
+    const ended = state?.terminated;
+    if (!ended || ended.message !== undefined) continue;
+    const known = [before?.state?.terminated, before?.lastState?.terminated].find(
+      (t) => t?.containerID === ended.containerID && t?.message !== undefined,
+    );
+    if (known?.message !== undefined) ended.message = known.message;
+  }
 }
 
 function sameRun(before: ContainerStatus, status: ContainerStatus): boolean {

@@ -1,0 +1,243 @@
+import { describeError, errorCode, isAbort } from '../../../core/index.ts';
+import type { ContainerConfig } from '../../../cri/types.ts';
+import type { ActionContext } from '../actions.ts';
+import { isNameTaken, isRuntimeAway } from '../failures.ts';
+import { findContainer, latest, type ObservedContainer, type SpecContainer } from '../model.ts';
+import { usableSandbox } from '../plan-running.ts';
+import type { Step } from '../plan-types.ts';
+import { initialHealth, type ProbeTarget } from '../probes/types.ts';
+import { nextCrashDelay } from '../restart.ts';
+import { ownerOf } from './sandbox.ts';
+
+type Start = Extract<Step, { do: 'startContainer' }>;
+type Kill = Extract<Step, { do: 'killContainer' }>;
+
+/** Before those who only begin. */
+const RANK_CONTINUE = 0;
+
+export async function startContainer(step: Start, context: ActionContext): Promise<void> {
+  const { deps, memory, signal } = context;
+  const container = findContainer(context.pod(), step.container);
+  if (container === undefined) return;
+  const started = await deps.limits.start.run(
+    RANK_CONTINUE,
+    async () => {
+      if (context.ending() !== undefined) return undefined;
+      // Counted before the try: a container that can't even be started crashes too.
+      if (step.attempt > 0 && step.existing === undefined)
+        memory.crash.set(
+          step.container,
+          nextCrashDelay(memory.crash.get(step.container), deps.clock.monotonic(), deps.crashLoopMaxMs),
+        );
+      return createAndStart(step, container, context);
+    },
+    signal,
+  );
+  if (started === undefined) return;
+  await afterStart(container, started, context);
+}
+
+async function createAndStart(
+  step: Start,
+  container: SpecContainer,
+  context: ActionContext,
+): Promise<ObservedContainer | undefined> {
+  const { deps, memory, reports, signal } = context;
+  const { runtime, view } = deps;
+  const id = step.existing ?? (await create(step, container, context));
+  try {
+    await runtime.startContainer(id, { signal });
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    await view.lookAtContainer(id).catch(() => {});
+    return failStart(container, 'RunContainerError', error, context);
+  }
+  reports.container(container, 'Normal', 'Started', 'Container started');
+  memory.waiting.delete(step.container);
+  memory.images.delete(step.container);
+  return view.lookAtContainer(id, signal);
+}
+
+async function create(step: Start, container: SpecContainer, context: ActionContext): Promise<string> {
+  const { deps, reports, signal } = context;
+  const { runtime, view, clock } = deps;
+  const configs = await configure(step, container, context);
+  let id: string;
+  try {
+    id = await runtime.createContainer(step.sandboxId, configs.container, configs.sandbox, { signal });
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    if (isNameTaken(error)) {
+      await view.resync().catch(() => {});
+      throw error;
+    }
+    return failStart(container, 'CreateContainerError', error, context);
+  }
+  reports.container(container, 'Normal', 'Created', 'Container created');
+  view.putContainer(ownerOf(context), created(id, step, configs.container, clock.now()));
+  return id;
+}
+
+async function configure(step: Start, container: SpecContainer, context: ActionContext) {
+  const { deps, memory, reports, signal } = context;
+  const pod = context.pod();
+  const podView = deps.view.get(pod.metadata.uid as string);
+  const { name } = container.spec;
+  const sandbox = podView.sandboxes.find((s) => s.id === step.sandboxId);
+  const target = (container.spec as { targetContainerName?: string }).targetContainerName;
+  try {
+    const image = memory.images.get(name);
+    if (memory.volumes.state !== 'ready' || image === undefined) throw new Error('volumes or image are not ready');
+    const [made, { config }] = await Promise.all([
+      deps.materials.container(
+        {
+          pod,
+          container: container.spec,
+          restartCount: step.attempt,
+          podIps: pod.spec.hostNetwork === true ? deps.hostIps() : (sandbox?.ips ?? []),
+          volumes: memory.volumes.volumes,
+          image,
+          targetContainerId: target === undefined ? undefined : latest(podView, target)?.id,
+        },
+        signal,
+      ),
+      deps.materials.sandbox(pod, sandbox?.attempt ?? 0, signal),
+    ]);
+    for (const notice of made.notices) reports.container(container, notice.type, notice.reason, notice.message);
+    return { container: made.config, sandbox: config };
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    return failStart(container, 'CreateContainerConfigError', error, context);
+  }
+}
+
+function failStart(container: SpecContainer, reason: string, error: unknown, context: ActionContext): never {
+  const message = describeError(error);
+  if (!isRuntimeAway(error)) {
+    context.memory.waiting.set(container.spec.name, { reason, message });
+    context.reports.container(container, 'Warning', 'Failed', `Error: ${message}`);
+  }
+  throw error;
+}
+
+/** As the runtime will show it until it is started. */
+function created(id: string, step: Start, config: ContainerConfig, now: number): ObservedContainer {
+  return {
+    id,
+    name: step.container,
+    attempt: step.attempt,
+    sandboxId: step.sandboxId,
+    state: 'created',
+    hash: config.annotations?.['io.kubernetes.container.hash'],
+    createdAt: now,
+    startedAt: 0,
+    finishedAt: 0,
+    exitedAt: 0,
+    exitCode: 0,
+    reason: '',
+    message: '',
+    image: config.image.userSpecifiedImage || config.image.image,
+    imageRef: '',
+    logPath: '',
+    annotations: config.annotations ?? {},
+  };
+}
+
+async function afterStart(
+  container: SpecContainer,
+  observed: ObservedContainer,
+  context: ActionContext,
+): Promise<void> {
+  const { deps, memory, signal } = context;
+  const { namespace, name } = ownerOf(context);
+  if (observed.logPath !== '')
+    await deps.links
+      .add({ pod: name, namespace, container: observed.name, id: observed.id, target: observed.logPath })
+      .catch((error: unknown) =>
+        deps.log.debug('a link to a container log could not be made', { error: describeError(error) }),
+      );
+  if (!container.spec.lifecycle?.postStart) return;
+  try {
+    await deps.probes.hook(targetOf(container, observed, context), 'postStart', signal);
+    memory.health.set(observed.id, initialHealth(container));
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    context.reports.container(container, 'Warning', 'FailedPostStartHook', describeError(error));
+    memory.health.set(observed.id, { started: false, ready: false, unhealthy: 'FailedPostStartHook' });
+    memory.waiting.set(observed.name, { reason: 'PostStartHookError', message: describeError(error) });
+  }
+}
+
+export function targetOf(
+  container: SpecContainer,
+  observed: ObservedContainer,
+  { deps, pod, memory }: Pick<ActionContext, 'deps' | 'pod' | 'memory'>,
+): ProbeTarget {
+  const current = pod();
+  const view = deps.view.get(current.metadata.uid as string);
+  const ip = current.spec.hostNetwork === true ? deps.hostIps()[0] : usableSandbox({ pod: current, view })?.ips[0];
+  return { pod: current, container, observed, podIp: ip, started: memory.health.get(observed.id)?.started === true };
+}
+
+export async function killContainer(step: Kill, context: ActionContext): Promise<void> {
+  const { deps, memory, reports, signal } = context;
+  const { runtime, view, clock } = deps;
+  const pod = context.pod();
+  const container = findContainer(pod, step.container);
+  const first = !memory.killing.has(step.id);
+  memory.killing.set(step.id, step.deadline);
+  if (container && first) reports.container(container, 'Normal', 'Killing', step.message);
+  try {
+    const observed = view.get(pod.metadata.uid as string).containers.find((c) => c.id === step.id);
+    if (container?.spec.lifecycle?.preStop && observed && first) await preStop(container, observed, step, context);
+    const left = Math.max(0, Math.ceil((step.deadline - clock.monotonic()) / 1000));
+    // A hook that used the grace up leaves two seconds (kuberuntime_container.go, minimumGracePeriodInSeconds).
+    const seconds = container?.spec.lifecycle?.preStop && left < 2 ? 2 : left;
+    await runtime.stopContainer(step.id, seconds, { signal, timeoutMs: seconds * 1000 + 120_000 });
+    await view.lookAtContainer(step.id, signal);
+  } catch (error) {
+    if (errorCode(error) === 'CRI_NOT_FOUND') {
+      view.drop(step.id);
+      return;
+    }
+    // A shorter kill may be under way by now; it is the one that counts.
+    if (memory.killing.get(step.id) === step.deadline) memory.killing.delete(step.id);
+    throw error;
+  }
+}
+
+async function preStop(
+  container: SpecContainer,
+  observed: ObservedContainer,
+  step: Kill,
+  context: ActionContext,
+): Promise<void> {
+  const { deps, reports, signal } = context;
+  const left = step.deadline - deps.clock.monotonic();
+  if (left <= 0) return;
+  const limit = new AbortController();
+  const cancel = deps.clock.after(left, () => limit.abort());
+  try {
+    await deps.probes.hook(targetOf(container, observed, context), 'preStop', AbortSignal.any([signal, limit.signal]));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    reports.container(
+      container,
+      'Warning',
+      'FailedPreStopHook',
+      limit.signal.aborted ? 'PreStopHook timed out' : describeError(error),
+    );
+  } finally {
+    cancel();
+  }
+}
+
+export async function removeContainer(id: string, context: ActionContext): Promise<void> {
+  const { deps, signal } = context;
+  const { runtime, view, limits, links } = deps;
+  const { uid, namespace, name } = ownerOf(context);
+  const known = view.get(uid).containers.find((c) => c.id === id);
+  await limits.end.run(1, () => runtime.removeContainer(id, { signal }), signal);
+  view.drop(id);
+  if (known) await links.remove({ pod: name, namespace, container: known.name, id });
+}

@@ -1,0 +1,70 @@
+import { describeError, isAbort } from '../../../core/index.ts';
+import type { ActionContext } from '../actions.ts';
+import { isNameTaken, isRuntimeAway } from '../failures.ts';
+import { observedSandbox } from '../observe.ts';
+import { preparePod } from './volumes.ts';
+
+/** Begun pods go first: a slot is better spent on finishing one than on beginning another. */
+const RANK_BEGIN = 1;
+
+export async function createSandbox(attempt: number, context: ActionContext): Promise<void> {
+  const { deps, signal, reports } = context;
+  const { runtime, view, limits, materials } = deps;
+  await limits.start.run(
+    RANK_BEGIN,
+    async () => {
+      // Deleted while it waited for its turn.
+      if (context.ending() !== undefined) return;
+      await preparePod(context);
+      const pod = context.pod();
+      try {
+        const { config, runtimeHandler, notices } = await materials.sandbox(pod, attempt, signal);
+        for (const notice of notices) reports.pod(notice.type, notice.reason, notice.message);
+        const id = await runtime.runPodSandbox(config, runtimeHandler, { signal });
+        const status = await runtime.podSandboxStatus(id, { signal });
+        view.putSandbox(ownerOf(context), observedSandbox(status));
+      } catch (error) {
+        if (isAbort(error)) throw error;
+        // It may be there nevertheless, half made.
+        await view.resync().catch(() => {});
+        if (!isRuntimeAway(error) && !isNameTaken(error))
+          reports.pod('Warning', 'FailedCreatePodSandBox', `Failed to create pod sandbox: ${describeError(error)}`);
+        throw error;
+      }
+    },
+    signal,
+  );
+}
+
+export async function stopSandbox(id: string, context: ActionContext): Promise<void> {
+  const { deps, signal } = context;
+  const { runtime, view, limits } = deps;
+  await limits.end.run(
+    0,
+    async () => {
+      await runtime.stopPodSandbox(id, { signal });
+      const uid = context.pod().metadata.uid as string;
+      const known = view.get(uid).sandboxes.find((s) => s.id === id);
+      if (known) view.putSandbox(ownerOf(context), { ...known, ready: false });
+    },
+    signal,
+  );
+}
+
+/** Removes its containers too. Less urgent than stopping others: nobody waits for it. */
+export async function removeSandbox(id: string, { deps, signal }: ActionContext): Promise<void> {
+  const { runtime, view, limits } = deps;
+  await limits.end.run(
+    1,
+    async () => {
+      await runtime.removePodSandbox(id, { signal });
+      view.drop(id);
+    },
+    signal,
+  );
+}
+
+export function ownerOf(context: ActionContext): { uid: string; namespace: string; name: string } {
+  const { uid = '', namespace = '', name = '' } = context.pod().metadata;
+  return { uid, namespace, name };
+}

@@ -1,0 +1,41 @@
+import type { Clock, Logger } from '../../core/index.ts';
+import type { RuntimeService } from '../../cri/types.ts';
+import type { EventRecorder, Pod, PodStatus } from '../../kube/index.ts';
+import type { ImagePuller } from '../images/index.ts';
+import type { PodMaterials } from '../materials.ts';
+import type { LogLinks } from './files.ts';
+import type { Limiter } from './limiter.ts';
+import type { ProbeRunner } from './probes/types.ts';
+import type { RuntimeView } from './runtime-view.ts';
+import type { StatusWriter } from './status/writer.ts';
+
+/** Heavy runtime calls: starting and ending have slots of their own, so that neither waits for the other. */
+export interface Limits {
+  start: Limiter;
+  volumes: Limiter;
+  end: Limiter;
+}
+
+/** What all workers share. */
+export interface WorkerDeps {
+  runtime: RuntimeService;
+  view: RuntimeView;
+  images: ImagePuller;
+  materials: PodMaterials;
+  recorder: EventRecorder;
+  writer: Pick<StatusWriter, 'set' | 'observe' | 'flush' | 'confirmGone' | 'forget'>;
+  links: LogLinks;
+  probes: ProbeRunner;
+  limits: Limits;
+  clock: Clock;
+  log: Logger;
+  nodeName: string;
+  hostIps(): readonly string[];
+  serverMinor(): number;
+  runtimeName: string;
+  crashLoopMaxMs: number;
+  /** Reads a pod's latest computed status. */
+  onStatus(pod: Pod, status: PodStatus): void;
+  /** Nothing is left of the pod. */
+  onDone(uid: string): void;
+}

@@ -1,0 +1,380 @@
+import { type Clock, type Component, describeError, type Logger } from '../../core/index.ts';
+import type { RuntimeEvents, RuntimeService } from '../../cri/types.ts';
+import type { EventRecorder, KubeClient, Pod, PodStatus } from '../../kube/index.ts';
+import type { ImagePuller } from '../images/index.ts';
+import type { PodMaterials } from '../materials.ts';
+import type { WorkerDeps } from './deps.ts';
+import type { DesiredCache } from './desired-cache.ts';
+import { createLogLinks } from './files.ts';
+import { Limiter } from './limiter.ts';
+import type { ProbeRunner } from './probes/types.ts';
+import { containerIdIn, workerByName } from './queries.ts';
+import { CRASH_MAX_MS } from './restart.ts';
+import { type RuntimePod, RuntimeView } from './runtime-view.ts';
+import type { PodSource } from './source.ts';
+import { StatusWriter } from './status/writer.ts';
+import { terminationMessage } from './termination.ts';
+import { PodWorker } from './worker.ts';
+
+export interface PodManagerOptions {
+  source: PodSource;
+  runtime: RuntimeService;
+  events: RuntimeEvents;
+  images: ImagePuller;
+  materials: PodMaterials;
+  recorder: EventRecorder;
+  client: KubeClient;
+  probes: ProbeRunner;
+  nodeName: string;
+  /** The node's addresses, the primary one first; asked for at each use. */
+  hostIps(): readonly string[];
+  /** Minor version of the server (36 for 1.36). */
+  serverMinor(): number;
+  clock: Clock;
+  log: Logger;
+  /** Where the last known pods are kept; left out: they are not. */
+  cache?: DesiredCache;
+  /** `/var/log/containers` when left out. It must exist. */
+  logLinkDir?: string;
+  /** Heavy runtime calls at once; the number of cores, at least 2. */
+  slots: number;
+  /** Longest CrashLoopBackOff, milliseconds; 300000 when left out. */
+  crashLoopMaxMs?: number;
+  /** Scheme of container ids in statuses; `containerd` when left out. */
+  runtimeName?: string;
+}
+
+export interface PodSummary {
+  /** Desired pods, by phase. */
+  phases: Record<string, number>;
+  /** Pods that are ending. */
+  ending: number;
+  /** Leftovers of unknown pods being removed. */
+  orphans: number;
+  /** Statuses not yet at the server. */
+  unsent: number;
+  runtimeSeen: boolean;
+  sourceSynced: boolean;
+}
+
+/** The pod half of the kubelet: one worker per pod, what they share, and the leftovers of pods nobody knows. */
+export class PodManager implements Component {
+  readonly #options: PodManagerOptions;
+  readonly #workers = new Map<string, PodWorker>();
+  readonly #orphans = new Map<string, PodWorker>();
+  readonly #handlers = new Set<() => void>();
+  readonly #abort = new AbortController();
+  readonly #deps: WorkerDeps;
+  readonly #view: RuntimeView;
+  readonly #writer: StatusWriter;
+  readonly #unsubscribe: (() => void)[] = [];
+  #admitting = false;
+  #swept = false;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: PodManagerOptions) {
+    const { runtime, clock, log, client, slots } = options;
+    this.#options = options;
+    this.#writer = new StatusWriter({ client, clock, log });
+    this.#view = new RuntimeView({
+      runtime,
+      clock,
+      log,
+      changed: (uid) => this.#runtimeChanged(uid),
+      completeExit: terminationMessage,
+    });
+    this.#deps = {
+      ...options,
+      view: this.#view,
+      writer: this.#writer,
+      links: createLogLinks(options.logLinkDir ?? '/var/log/containers'),
+      limits: { start: new Limiter(slots), volumes: new Limiter(slots), end: new Limiter(slots) },
+      runtimeName: options.runtimeName ?? 'containerd',
+      crashLoopMaxMs: options.crashLoopMaxMs ?? CRASH_MAX_MS,
+      onStatus: () => this.#notify(),
+      onDone: (uid) => this.#done(uid),
+    };
+  }
+
+  /** Begins to follow source and runtime; the materials must have been started. */
+  async start(signal: AbortSignal): Promise<void> {
+    const both = AbortSignal.any([signal, this.#abort.signal]);
+    both.addEventListener('abort', () => void this.stop(), { once: true });
+    this.#writer.start(both);
+    this.#unsubscribe.push(
+      this.#options.source.subscribe(({ type, pod }) => (type === 'set' ? this.#set(pod) : this.#removed(pod))),
+      this.#options.events.subscribe((event) => {
+        if (event.type === 'images') this.#options.images.presence.changed();
+        else if (event.type === 'resync') void this.#resync(500);
+        else void this.#view.handle(event);
+      }),
+    );
+    void this.#options.source.whenSynced().then(() => this.#sweep());
+  }
+
+  /** Stops looking after pods; their containers go on. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
+    this.#abort.abort();
+    await Promise.all([...this.#workers.values(), ...this.#orphans.values()].map((worker) => worker.stop()));
+    await this.#options.cache?.flush();
+  }
+
+  /** The desired pods with their newest statuses. */
+  pods(): Pod[] {
+    return [...this.#workers.values()].map(withStatus);
+  }
+
+  podByName(namespace: string, name: string): Pod | undefined {
+    const worker = workerByName(this.#workers.values(), namespace, name);
+    return worker && withStatus(worker);
+  }
+
+  podByUid(uid: string): Pod | undefined {
+    const worker = this.#workers.get(uid);
+    return worker && withStatus(worker);
+  }
+
+  /** The runtime's id of a pod's container; `previous`: of the one before the last restart. */
+  containerIdOf(
+    namespace: string,
+    pod: string,
+    container: string,
+    options: { previous?: boolean } = {},
+  ): string | undefined {
+    const worker = workerByName(this.#workers.values(), namespace, pod);
+    return worker && containerIdIn(this.#view, worker.uid, container, options);
+  }
+
+  /** The id of a pod's sandbox, for port forwarding. */
+  sandboxIdOf(namespace: string, pod: string): string | undefined {
+    const worker = workerByName(this.#workers.values(), namespace, pod);
+    return worker && this.#view.get(worker.uid).sandboxes.find((s) => s.ready)?.id;
+  }
+
+  /** Addresses of running pods, those on the host's network left out. */
+  podIps(): string[] {
+    const ips: string[] = [];
+    for (const worker of this.#workers.values())
+      for (const sandbox of this.#view.get(worker.uid).sandboxes) if (sandbox.ready) ips.push(...sandbox.ips);
+    return ips;
+  }
+
+  /** Pods that hold resources of the node: those that have not ended. */
+  activePods(): Pod[] {
+    return [...this.#workers.values()].filter(isActive).map((worker) => worker.pod);
+  }
+
+  /** Ends a pod as Failed with that reason. False if it is unknown or over. */
+  failPod(uid: string, reason: string, message: string): boolean {
+    const worker = this.#workers.get(uid);
+    if (worker === undefined || worker.memory.finished) return false;
+    worker.fail(reason, message);
+    return true;
+  }
+
+  /** Called after each change of a pod or its status. */
+  onPodsChanged(handler: () => void): () => void {
+    this.#handlers.add(handler);
+    return () => this.#handlers.delete(handler);
+  }
+
+  status(): PodSummary {
+    const phases: Record<string, number> = {};
+    let ending = 0;
+    for (const worker of this.#workers.values()) {
+      const phase = worker.status?.phase ?? 'Pending';
+      phases[phase] = (phases[phase] ?? 0) + 1;
+      if (worker.ending) ending++;
+    }
+    return {
+      phases,
+      ending,
+      orphans: this.#orphans.size,
+      unsent: this.#writer.pending,
+      runtimeSeen: this.#view.synced,
+      sourceSynced: this.#options.source.synced,
+    };
+  }
+
+  /** The node has another pod network: sandboxes whose addresses `belongs` refuses are made anew. */
+  subnetChanged(belongs: (ips: readonly string[]) => boolean): void {
+    this.#view.markStale(belongs);
+  }
+
+  /** Resolves when no status is due: events and other patient writers wait for it. */
+  whenQuiet(signal: AbortSignal): Promise<void> {
+    return this.#writer.whenQuiet(signal);
+  }
+
+  #set(pod: Pod): void {
+    const uid = pod.metadata.uid as string;
+    this.#options.cache?.set(pod);
+    const worker = this.#workers.get(uid);
+    if (worker) worker.update(pod);
+    else {
+      // What looked like a leftover is wanted after all; its worker goes on with it.
+      void this.#orphans.get(uid)?.stop();
+      this.#orphans.delete(uid);
+      this.#workers.set(uid, new PodWorker(this.#deps, pod, this.#options.source.confirms));
+      this.#admitSoon();
+    }
+    this.#notify();
+  }
+
+  #removed(pod: Pod): void {
+    const uid = pod.metadata.uid as string;
+    this.#options.cache?.delete(uid);
+    this.#workers.get(uid)?.remove(pod);
+    this.#notify();
+  }
+
+  /** In one go for all that came together, the oldest first: who fits is not to depend on the order of a list. */
+  #admitSoon(): void {
+    if (this.#admitting) return;
+    this.#admitting = true;
+    queueMicrotask(() => {
+      this.#admitting = false;
+      if (this.#view.synced) this.#admit();
+    });
+  }
+
+  #admit(): void {
+    const { materials, log } = this.#options;
+    const created = (w: PodWorker): number => Date.parse(w.pod.metadata.creationTimestamp ?? '') || 0;
+    const waiting = [...this.#workers.values()].filter((w) => !w.memory.admitted && !w.memory.finished);
+    // Pods that have a sandbox were admitted by an earlier run; they are not asked again.
+    for (const worker of waiting) if (this.#view.get(worker.uid).sandboxes.length > 0) worker.admit();
+    for (const worker of waiting.sort((a, b) => created(a) - created(b))) {
+      if (worker.memory.admitted || worker.ending) continue;
+      const active = [...this.#workers.values()].filter((w) => w !== worker && w.memory.admitted && isActive(w));
+      try {
+        const answer = materials.admit(
+          worker.pod,
+          active.map((w) => w.pod),
+        );
+        if (answer.admitted) worker.admit();
+        else worker.reject(answer.reason, answer.message);
+      } catch (error) {
+        log.error('a pod could not be admitted', { pod: worker.pod.metadata.name, error: describeError(error) });
+        worker.reject('UnexpectedAdmissionError', describeError(error));
+      }
+    }
+  }
+
+  #runtimeChanged(uid: string): void {
+    const worker = this.#workers.get(uid) ?? this.#orphans.get(uid);
+    if (worker) worker.poke();
+    else if (this.#swept) this.#adoptOrphans();
+  }
+
+  /** Tries until the runtime has answered; `pauseMs` is the next pause. */
+  async #resync(pauseMs: number): Promise<void> {
+    if (this.#abort.signal.aborted) return;
+    try {
+      await this.#view.resync();
+      this.#resynced();
+    } catch (error) {
+      this.#options.log.warn('the container runtime could not be listed', { error: describeError(error) });
+      this.#options.clock.after(pauseMs, () => void this.#resync(Math.min(pauseMs * 2, 30_000)));
+    }
+  }
+
+  #resynced(): void {
+    if (!this.#view.synced) return;
+    this.#admit();
+    for (const worker of [...this.#workers.values(), ...this.#orphans.values()]) worker.runtimeBack();
+    this.#sweep();
+  }
+
+  /** Once both sides are completely known: whatever belongs to nobody goes. */
+  #sweep(): void {
+    if (!this.#view.synced || !this.#options.source.synced || this.#abort.signal.aborted) return;
+    this.#adoptOrphans();
+    if (this.#swept) return;
+    this.#swept = true;
+    void this.#sweepFiles().catch((error: unknown) =>
+      this.#options.log.warn('leftovers of earlier pods could not be removed', { error: describeError(error) }),
+    );
+  }
+
+  async #sweepFiles(): Promise<void> {
+    const { materials } = this.#options;
+    const known = (): Set<string> => new Set([...this.#workers.keys(), ...this.#orphans.keys()]);
+    for (const uid of await materials.orphans(known()))
+      if (!known().has(uid)) await materials.release(uid, this.#abort.signal);
+    await materials.sweepLogs(known());
+    const ids = new Set(this.#view.pods().flatMap((pod) => this.#view.get(pod.uid).containers.map((c) => c.id)));
+    await this.#deps.links.sweep((id) => ids.has(id));
+  }
+
+  #adoptOrphans(): void {
+    for (const pod of this.#view.pods()) {
+      if (this.#workers.has(pod.uid) || this.#orphans.has(pod.uid)) continue;
+      this.#options.log.info('removing what is left of a pod nobody knows', {
+        pod: `${pod.namespace}/${pod.name}`,
+        uid: pod.uid,
+      });
+      const stub = stubOf(pod);
+      const worker = new PodWorker(this.#deps, stub, false);
+      this.#orphans.set(pod.uid, worker);
+      worker.remove(stub);
+    }
+  }
+
+  #done(uid: string): void {
+    const { images, materials, probes, log } = this.#options;
+    const worker = this.#workers.get(uid) ?? this.#orphans.get(uid);
+    this.#workers.delete(uid);
+    this.#orphans.delete(uid);
+    this.#writer.forget(uid);
+    images.forgetPod(uid);
+    probes.forget(uid);
+    if (worker) {
+      const { namespace = '', name = '' } = worker.pod.metadata;
+      void this.#removeLogs(worker, { namespace, name, uid }, materials).catch((error: unknown) =>
+        log.debug('logs of a pod that is gone could not be removed', { error: describeError(error) }),
+      );
+    }
+    this.#notify();
+  }
+
+  async #removeLogs(
+    worker: PodWorker,
+    pod: { namespace: string; name: string; uid: string },
+    materials: PodMaterials,
+  ): Promise<void> {
+    await materials.removeLogs(pod);
+    for (const [id, container] of worker.linked)
+      await this.#deps.links.remove({ pod: pod.name, namespace: pod.namespace, container, id });
+  }
+
+  #notify(): void {
+    for (const handler of this.#handlers) handler();
+  }
+}
+
+function isActive(worker: PodWorker): boolean {
+  return !worker.memory.finished && !worker.memory.failure;
+}
+
+function withStatus(worker: PodWorker): Pod {
+  const own = worker.memory.status;
+  if (own === undefined) return worker.pod;
+  const foreign = (worker.pod.status?.conditions ?? []).filter((c) => !own.conditions?.some((o) => o.type === c.type));
+  const status: PodStatus = { ...own, conditions: [...(own.conditions ?? []), ...foreign] };
+  return { ...worker.pod, status };
+}
+
+/** Enough of a Pod to end what the runtime holds of it. */
+function stubOf({ uid, namespace, name }: RuntimePod): Pod {
+  return {
+    metadata: { uid, namespace, name, deletionGracePeriodSeconds: 2 },
+    spec: { containers: [] },
+  };
+}

@@ -1,0 +1,57 @@
+import type { Pod } from '../../kube/index.ts';
+
+const MAX_CONTAINERS = 500;
+
+/**
+ * Why an object can't be worked with as a Pod; undefined if it can. Only the shape that this room relies on: values
+ * inside containers and volumes are judged where they are used.
+ */
+export function podFault(raw: unknown): string | undefined {
+  if (!isObject(raw)) return 'it is not an object';
+  const { metadata, spec, status } = raw;
+  if (!isObject(metadata)) return 'it has no metadata';
+  for (const field of ['uid', 'name', 'namespace'])
+    if (typeof metadata[field] !== 'string' || metadata[field] === '') return `it has no ${field}`;
+  if (!/^[\w.:-]{1,253}$/.test(metadata.uid as string)) return 'its uid is malformed';
+  if (/[/\0]|^\.\.?$/.test(`${metadata.name}`) || /[/\0]|^\.\.?$/.test(`${metadata.namespace}`))
+    return 'its name is malformed';
+  if (!isObject(spec)) return 'it has no spec';
+  if (!Array.isArray(spec.containers) || spec.containers.length === 0) return 'it has no containers';
+  const names = new Set<string>();
+  for (const list of ['containers', 'initContainers', 'ephemeralContainers']) {
+    const containers = spec[list] ?? [];
+    if (!Array.isArray(containers) || containers.length > MAX_CONTAINERS) return `its ${list} are malformed`;
+    for (const container of containers) {
+      const fault = containerFault(container, names);
+      if (fault) return `its ${list} are malformed: ${fault}`;
+    }
+  }
+  for (const list of ['imagePullSecrets', 'readinessGates', 'volumes'])
+    if (spec[list] !== undefined && spec[list] !== null && !Array.isArray(spec[list]))
+      return `its ${list} are malformed`;
+  if (status !== undefined && status !== null && !isObject(status)) return 'its status is malformed';
+  return undefined;
+}
+
+function containerFault(container: unknown, names: Set<string>): string | undefined {
+  if (!isObject(container)) return 'not an object';
+  const { name, image, volumeMounts, resources } = container;
+  // A name becomes a folder of logs.
+  if (typeof name !== 'string' || !/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name) || name.length > 63) return 'bad name';
+  if (names.has(name)) return 'a name is used twice';
+  names.add(name);
+  if (image !== undefined && typeof image !== 'string') return 'bad image';
+  if (volumeMounts !== undefined && volumeMounts !== null && !Array.isArray(volumeMounts)) return 'bad volumeMounts';
+  if (Array.isArray(volumeMounts) && volumeMounts.some((m) => !isObject(m))) return 'bad volumeMounts';
+  if (resources !== undefined && resources !== null && !isObject(resources)) return 'bad resources';
+  return undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The pod if it can be worked with; nulls that mean "absent" are dropped on the way. */
+export function usablePod(raw: Pod): Pod | undefined {
+  return podFault(raw) === undefined ? raw : undefined;
+}

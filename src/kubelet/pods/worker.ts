@@ -1,0 +1,327 @@
+import { Coalescer, describeError, isAbort, type Logger } from '../../core/index.ts';
+import type { Pod, PodStatus } from '../../kube/index.ts';
+import { ImageError } from '../images/index.ts';
+import { targetOf } from './actions/container.ts';
+import { type ActionContext, perform } from './actions.ts';
+import type { WorkerDeps } from './deps.ts';
+import { isRuntimeAway, nextRetry } from './failures.ts';
+import { newMemory, type PodMemory } from './memory.ts';
+import { containersOf, findContainer, latest, type PodView, podLongName } from './model.ts';
+import { planPod } from './plan.ts';
+import { graceSeconds } from './plan-ending.ts';
+import { type Ending, type Plan, retryKey, type Step, stepKey } from './plan-types.ts';
+import { initialHealth, type ProbeTarget } from './probes/types.ts';
+import { type PodReports, podReports } from './reports.ts';
+import { goDuration } from './restart.ts';
+import { computePodStatus } from './status/status.ts';
+import { isUrgent } from './status/urgency.ts';
+
+/**
+ * Looks after one pod: plans, performs what was planned, writes the status, and again after each happening. Steps run
+ * side by side; none of them holds up the planning, and nothing of it is shared with other pods but the slots.
+ */
+export class PodWorker {
+  readonly uid: string;
+  readonly memory: PodMemory;
+  readonly #deps: WorkerDeps;
+  readonly #log: Logger;
+  readonly #loop: Coalescer;
+  readonly #abort = new AbortController();
+  readonly #inFlight = new Map<string, Promise<void>>();
+  readonly #reports: PodReports;
+  readonly #writesStatus: boolean;
+  #pod: Pod;
+  #ending: Ending | undefined;
+  #cancelTimer: (() => void) | undefined;
+  #stopped = false;
+  /** Containers that have a link among the logs: name by id. */
+  readonly linked = new Map<string, string>();
+
+  /** `writesStatus`: false for what is left of pods nobody knows any more. */
+  constructor(deps: WorkerDeps, pod: Pod, writesStatus: boolean) {
+    const { clock } = deps;
+    this.#deps = deps;
+    this.#pod = pod;
+    this.#writesStatus = writesStatus;
+    this.uid = pod.metadata.uid as string;
+    this.#log = deps.log.child({ pod: `${pod.metadata.namespace}/${pod.metadata.name}` });
+    const began = Date.parse(pod.status?.startTime ?? '');
+    const startTime = Number.isFinite(began) ? began : clock.now();
+    this.memory = newMemory(startTime, clock.monotonic() - Math.max(0, clock.now() - startTime));
+    this.memory.finished = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+    this.#reports = podReports(deps.recorder, () => this.#pod);
+    this.#loop = new Coalescer(async () => this.#round());
+    this.#noteDeletion(pod);
+  }
+
+  get pod(): Pod {
+    return this.#pod;
+  }
+
+  get ending(): boolean {
+    return this.#ending !== undefined;
+  }
+
+  /** The latest computed status; the server's while there is none. */
+  get status(): PodStatus | undefined {
+    return this.memory.status ?? this.#pod.status;
+  }
+
+  poke(): void {
+    if (!this.#stopped) this.#loop.poke();
+  }
+
+  /** A newer version of the object. */
+  update(pod: Pod): void {
+    const before = this.#pod;
+    this.#pod = pod;
+    this.#noteDeletion(pod);
+    this.#deps.writer.observe(pod, this.#writesStatus ? this.memory.status : undefined);
+    const { labels, annotations } = before.metadata;
+    const projected = [labels, annotations, pod.metadata.labels, pod.metadata.annotations].map((x) =>
+      JSON.stringify(x),
+    );
+    if (this.memory.volumes.state === 'ready' && (projected[0] !== projected[2] || projected[1] !== projected[3]))
+      this.#begin({ do: 'prepareVolumes' });
+    this.poke();
+  }
+
+  /** The pod is gone at its source, whether it ended here or not. */
+  remove(pod: Pod): void {
+    if (pod.metadata.deletionTimestamp !== undefined) this.#noteDeletion(pod);
+    const grace = graceSeconds(pod.metadata.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds);
+    this.#end({ deadline: this.#deps.clock.monotonic() + grace * 1000, confirm: false, gone: true });
+  }
+
+  /** Refused by the node. */
+  reject(reason: string, message: string): void {
+    this.memory.failure = { reason, message, rejected: true };
+    this.memory.finished = true;
+    this.#reports.pod('Warning', reason, message);
+    this.poke();
+  }
+
+  admit(): void {
+    this.memory.admitted = true;
+    this.poke();
+  }
+
+  /** Ends the pod as Failed with that reason (eviction, preemption). */
+  fail(reason: string, message: string): void {
+    if (this.memory.failure || this.memory.finished) return;
+    this.memory.failure = { reason, message, rejected: false };
+    this.poke();
+  }
+
+  /** The runtime is back: what failed because it was away is tried at once. */
+  runtimeBack(): void {
+    for (const [key, retry] of this.memory.retries) if (retry.runtimeAway) this.memory.retries.delete(key);
+    this.poke();
+  }
+
+  /** Stops looking after the pod; its containers go on. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelTimer?.();
+    this.#abort.abort();
+    this.#deps.probes.forget(this.uid);
+    await Promise.allSettled(this.#inFlight.values());
+  }
+
+  #noteDeletion(pod: Pod): void {
+    if (pod.metadata.deletionTimestamp === undefined || pod.metadata.deletionTimestamp === null) return;
+    const { metadata, spec } = pod;
+    const grace = graceSeconds(metadata.deletionGracePeriodSeconds ?? spec.terminationGracePeriodSeconds);
+    this.#end({ deadline: this.#deps.clock.monotonic() + grace * 1000, confirm: true, gone: false });
+  }
+
+  /** Deadlines only ever come nearer. */
+  #end(ending: Ending): void {
+    const before = this.#ending;
+    this.#ending = {
+      deadline: Math.min(ending.deadline, before?.deadline ?? Number.POSITIVE_INFINITY),
+      confirm: ending.confirm && before?.confirm !== false,
+      gone: ending.gone || before?.gone === true,
+    };
+    this.poke();
+  }
+
+  #round(): void {
+    if (this.#stopped || !this.#deps.view.synced) return;
+    try {
+      this.#settle();
+    } catch (error) {
+      // A defect of ours met by one odd pod must not spin or take others along.
+      this.#log.error('a pod could not be planned', { error: describeError(error) });
+      this.#wakeIn(30_000);
+    }
+  }
+
+  #settle(): void {
+    const view = this.#deps.view.get(this.uid);
+    this.#prune(view);
+    this.#noteHealth(view);
+    let plan = this.#plan(view);
+    if (plan.failure) {
+      this.memory.failure = plan.failure;
+      this.#reports.pod('Normal', plan.failure.reason, plan.failure.message);
+      plan = this.#plan(view);
+    }
+    if (plan.finished && this.#ending === undefined) this.memory.finished = true;
+    this.#noteCrashing(plan);
+    for (const step of plan.steps) this.#begin(step);
+    this.#watchProbes(view);
+    this.#writeStatus(view);
+    if (plan.wakeAt !== undefined) this.#wakeIn(plan.wakeAt - this.#deps.clock.monotonic());
+    if (plan.done && this.#inFlight.size === 0) {
+      this.#stopped = true;
+      this.#cancelTimer?.();
+      this.#deps.onDone(this.uid);
+    }
+  }
+
+  #plan(view: PodView): Plan {
+    return planPod({
+      pod: this.#pod,
+      view,
+      memory: this.memory,
+      inFlight: new Set(this.#inFlight.keys()),
+      ending: this.#ending,
+      hashOf: (container) => this.#deps.materials.containerHash(container),
+      now: this.#deps.clock.monotonic(),
+    });
+  }
+
+  #begin(step: Step): void {
+    const key = stepKey(step);
+    if (this.#inFlight.has(key) || this.#stopped) return;
+    const context: ActionContext = {
+      deps: this.#deps,
+      pod: () => this.#pod,
+      memory: this.memory,
+      ending: () => this.#ending,
+      reports: this.#reports,
+      gone: () => {
+        if (this.#ending) this.#ending = { ...this.#ending, gone: true };
+      },
+      signal: this.#abort.signal,
+    };
+    const run = perform(step, context)
+      .then(() => void this.memory.retries.delete(retryKey(step)))
+      .catch((error: unknown) => this.#failed(step, error))
+      .finally(() => {
+        this.#inFlight.delete(key);
+        this.poke();
+      });
+    this.#inFlight.set(key, run);
+  }
+
+  #failed(step: Step, error: unknown): void {
+    if (this.#stopped || isAbort(error)) return;
+    const { memory } = this;
+    const key = retryKey(step);
+    const until = error instanceof ImageError ? error.retryAt : undefined;
+    const retry = nextRetry(step, memory.retries.get(key), error, this.#deps.clock.monotonic(), until);
+    memory.retries.set(key, retry);
+    if (!isRuntimeAway(error))
+      this.#log.debug('a step failed', { step: key, failures: retry.failures, error: describeError(error) });
+  }
+
+  /** What is remembered about containers that are gone from the runtime goes too. */
+  #prune(view: PodView): void {
+    const ids = new Set(view.containers.map((c) => c.id));
+    for (const container of view.containers) this.linked.set(container.id, container.name);
+    while (this.linked.size > 500) this.linked.delete(this.linked.keys().next().value as string);
+    for (const map of [this.memory.health, this.memory.killing])
+      for (const id of map.keys()) if (!ids.has(id)) map.delete(id);
+    for (const container of view.containers) if (container.state === 'exited') this.memory.killing.delete(container.id);
+  }
+
+  /** A container seen running for the first time: well unless a probe has to say so. */
+  #noteHealth(view: PodView): void {
+    for (const observed of view.containers) {
+      if (observed.state !== 'running' || this.memory.health.has(observed.id)) continue;
+      const container = findContainer(this.#pod, observed.name);
+      if (container === undefined) continue;
+      const starting = this.#inFlight.has(`startContainer:${observed.name}`);
+      if (starting && container.spec.lifecycle?.postStart) continue;
+      this.memory.health.set(observed.id, this.#adoptedHealth(observed.id) ?? initialHealth(container));
+    }
+  }
+
+  /** After a restart of the agent a container is as ready as it was, until its probe says otherwise. */
+  #adoptedHealth(id: string): { started: boolean; ready: boolean } | undefined {
+    if (this.memory.status !== undefined) return undefined;
+    const { containerStatuses, initContainerStatuses } = this.#pod.status ?? {};
+    for (const list of [containerStatuses, initContainerStatuses])
+      for (const status of Array.isArray(list) ? list : [])
+        if (status?.containerID?.endsWith(`://${id}`) && status.started === true)
+          return { started: true, ready: status.ready === true };
+    return undefined;
+  }
+
+  #noteCrashing(plan: Plan): void {
+    for (const { container, delayMs } of plan.crashing) {
+      const name = podLongName(this.#pod);
+      const message = `back-off ${goDuration(delayMs)} restarting failed container=${container} pod=${name}`;
+      const before = this.memory.waiting.get(container);
+      if (before?.reason === 'CrashLoopBackOff' && before.message === message) continue;
+      this.memory.waiting.set(container, { reason: 'CrashLoopBackOff', message });
+      const spec = findContainer(this.#pod, container);
+      if (spec)
+        this.#reports.container(
+          spec,
+          'Warning',
+          'BackOff',
+          `Back-off restarting failed container ${container} in pod ${name}`,
+        );
+    }
+  }
+
+  #watchProbes(view: PodView): void {
+    if (this.memory.finished) {
+      this.#deps.probes.forget(this.uid);
+      return;
+    }
+    const targets: ProbeTarget[] = [];
+    for (const container of containersOf(this.#pod)) {
+      const { startupProbe, readinessProbe, livenessProbe } = container.spec;
+      if (!startupProbe && !readinessProbe && !livenessProbe) continue;
+      const observed = latest(view, container.spec.name);
+      // While the pod ends only readiness still matters to others (upstream prober/worker.go).
+      if (observed?.state === 'running' && this.memory.health.has(observed.id))
+        targets.push(targetOf(container, observed, { deps: this.#deps, pod: () => this.#pod, memory: this.memory }));
+    }
+    this.#deps.probes.watch(this.uid, targets, (id, change) => {
+      const health = this.memory.health.get(id);
+      if (health === undefined) return;
+      this.memory.health.set(id, { ...health, ...change });
+      this.poke();
+    });
+  }
+
+  #writeStatus(view: PodView): void {
+    const { writer, clock, hostIps, serverMinor, runtimeName } = this.#deps;
+    if (!this.#writesStatus || !(this.memory.admitted || this.memory.failure || this.memory.finished)) return;
+    if (this.#ending?.gone) return;
+    const before = this.memory.status;
+    const status = computePodStatus({
+      pod: this.#pod,
+      view,
+      memory: this.memory,
+      ending: this.#ending !== undefined,
+      hostIps: hostIps(),
+      serverMinor: serverMinor(),
+      runtimeName,
+      now: clock.now(),
+    });
+    this.memory.status = status;
+    writer.set(this.#pod, status, isUrgent(before ?? this.#pod.status, status));
+    this.#deps.onStatus(this.#pod, status);
+  }
+
+  #wakeIn(ms: number): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.#deps.clock.after(Math.min(Math.max(1, ms), 2 ** 31 - 1), () => this.poke());
+  }
+}

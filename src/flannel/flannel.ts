@@ -324,10 +324,10 @@ export class Flannel implements Component {
     const found = chooseUplink({ state, families, iface, nodeIps });
     if (typeof found === 'string') {
       // A DHCP renewal or a replugged cable takes the route away for a moment: what was right stays.
-      if (this.#uplink !== undefined && state.links.has(this.#uplink.dev)) return;
-      if (this.#waiting !== found) log.warn('waiting for the uplink', { because: found });
+      const kept = this.#uplink !== undefined && state.links.has(this.#uplink.dev);
+      if (this.#waiting !== found && !kept) log.warn('waiting for the uplink', { because: found });
       this.#waiting = found;
-      this.#uplink = undefined;
+      if (!kept) this.#uplink = undefined;
       return;
     }
     const before = this.#uplink;
@@ -392,7 +392,9 @@ export class Flannel implements Component {
     const body = { metadata: { annotations } };
     const asked = `${own.metadata.uid} ${own.metadata.resourceVersion} ${JSON.stringify(body)}`;
     if (asked === this.#patched) return; // sent already, the store has just not seen it
-    await client.patch(`/api/v1/nodes/${nodeName}/status`, 'merge', body, { signal, accept: METADATA_ONLY });
+    // Right after a change of address the kept-alive connection is often a dead one: give up early, the retry dials anew.
+    const options = { signal, accept: METADATA_ONLY, timeoutMs: 5_000 };
+    await client.patch(`/api/v1/nodes/${nodeName}/status`, 'merge', body, options);
     this.#patched = asked;
   }
 }

@@ -64,22 +64,38 @@ export class KubeClient {
   readonly #warned = sayOnce();
   readonly #wakers = new Set<() => void>();
   #dispatcher: Agent;
+  #credentials: KubeCredentials;
   #token: string | undefined;
+  /** When the server last sent anything, in performance.now() milliseconds. */
+  #heard = 0;
   #reachable: boolean | undefined;
 
   constructor(options: KubeClientOptions) {
     this.server = options.server;
     this.#userAgent = options.userAgent;
     this.#log = options.log;
+    this.#credentials = options.credentials;
     this.#token = options.credentials.token;
     this.#dispatcher = dispatcherFor(options.credentials);
   }
 
   setCredentials(credentials: KubeCredentials): void {
     const old = this.#dispatcher;
+    this.#credentials = credentials;
     this.#token = credentials.token;
     this.#dispatcher = dispatcherFor(credentials);
     void old.close().catch(() => {}); // waits for what runs; watches end by themselves within minutes
+  }
+
+  /**
+   * Gives up the connections there are: what runs on them fails, watches resume on new ones. For a changed address of
+   * the board, after which the old connection is dead without either end knowing, for up to 15 minutes.
+   */
+  reconnect(): void {
+    const old = this.#dispatcher;
+    this.#dispatcher = dispatcherFor(this.#credentials);
+    void old.destroy().catch(() => {});
+    this.wake();
   }
 
   /** Undefined until the first request ended. */
@@ -99,6 +115,7 @@ export class KubeClient {
   }
 
   async request<T>(request: KubeRequest): Promise<T> {
+    const [started, dispatcher] = [performance.now(), this.#dispatcher];
     const timeout = AbortSignal.timeout(request.timeoutMs ?? 15_000);
     const signal = request.signal ? AbortSignal.any([request.signal, timeout]) : timeout;
     try {
@@ -107,6 +124,8 @@ export class KubeClient {
       if (response.statusCode >= 400) throw statusError(request, response, text);
       return (text === '' ? undefined : JSON.parse(text)) as T;
     } catch (error) {
+      // Not a word on the shared connection since: it is dead, and everything else on it waits in vain, too.
+      if (timeout.aborted && this.#heard < started && this.#dispatcher === dispatcher) this.reconnect();
       throw this.#failure(request, error, timeout.aborted);
     }
   }
@@ -146,7 +165,10 @@ export class KubeClient {
     try {
       const response = await this.#send({ ...request, query }, signal, 30_000);
       if (response.statusCode >= 400) throw statusError(request, response, await readBody(response.body));
-      for await (const line of lines(response.body)) yield JSON.parse(line) as WatchEvent<T>;
+      for await (const line of lines(response.body)) {
+        this.#heard = performance.now();
+        yield JSON.parse(line) as WatchEvent<T>;
+      }
     } catch (error) {
       throw this.#failure(request, error, false);
     }
@@ -191,6 +213,7 @@ export class KubeClient {
       // Without it undici keeps a POST or PATCH back while anything runs on the connection, and watches always run.
       idempotent: true,
     });
+    this.#heard = performance.now();
     this.#setReachable(true);
     const warning = response.headers.warning;
     for (const text of typeof warning === 'string' ? [warning] : (warning ?? []))

@@ -377,7 +377,9 @@ class Reader {
       return;
     }
     if (wire !== 1 && wire !== 2 && wire !== 5) throw new WireError(`wire type ${wire} is unknown`);
-    this.#at += wire === 1 ? 8 : wire === 5 ? 4 : this.#varint(end, false);
+    // Reading the size moves the place, so it comes first.
+    const size = wire === 1 ? 8 : wire === 5 ? 4 : this.#varint(end, false);
+    this.#at += size;
     if (this.#at > end) throw new WireError('message is cut short');
   }
 }

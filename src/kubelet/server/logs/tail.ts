@@ -41,7 +41,7 @@ export async function tailStart(file: Pick<FileHandle, 'read'>, size: number, wa
     const carried = Math.min(behind, MAX_HEAD);
     if (!(await fill(file, buffer.subarray(0, length), begin))) break;
     for (let at = length - 1; at >= 0; ) {
-      at = at < 0 ? -1 : buffer.lastIndexOf(10, at);
+      at = buffer.lastIndexOf(10, at);
       if (at < 0) break;
       const offset = begin + at + 1;
       if (offset < size && look(offset, buffer.subarray(at + 1, Math.min(at + 1 + MAX_HEAD, length + carried))))

@@ -111,7 +111,7 @@ async function relayRefusal(response: IncomingMessage, socket: Socket): Promise<
  * Copies until both ends are closed. When the runtime ends, everything it said is delivered before the client's side is
  * closed, and what the client still sends is read and dropped meanwhile: closing with unread input would make the
  * kernel reset the connection, and the last output and the exit code would be lost. When the client is gone, the
- * runtime's side is closed at once.
+ * runtime's side is closed: at once after an error, within seconds after a client's orderly end.
  */
 function copyBothWays(client: Socket, backend: Socket): Promise<void> {
   return new Promise((resolve) => {
@@ -125,9 +125,16 @@ function copyBothWays(client: Socket, backend: Socket): Promise<void> {
     const closed = () => {
       if (--open === 0) resolve();
     };
+    let cut: NodeJS.Timeout | undefined;
+    const cutSoon = () => {
+      cut ??= setTimeout(() => client.destroy(), LINGER_MS).unref();
+    };
+    // Neither protocol closes one direction only: a client that ended is leaving.
+    client.on('end', cutSoon);
     client.on('error', () => backend.destroy());
     backend.on('error', () => client.end());
     client.on('close', () => {
+      clearTimeout(cut);
       backend.destroy();
       closed();
     });
@@ -135,9 +142,7 @@ function copyBothWays(client: Socket, backend: Socket): Promise<void> {
       client.end();
       client.unpipe(backend);
       client.resume();
-      const timer = setTimeout(() => client.destroy(), LINGER_MS);
-      timer.unref();
-      client.once('close', () => clearTimeout(timer));
+      cutSoon();
       closed();
     });
     client.pipe(backend);

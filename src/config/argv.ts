@@ -33,7 +33,7 @@ export function parseArgv(argv: readonly string[]): ParsedArgv {
     if (!arg.startsWith('-') || arg === '-' || arg === '--') {
       if (command !== undefined || arg === '-' || arg === '--') throw stray(argv, i);
       command = COMMANDS.find((c) => c === arg);
-      if (command === undefined) throw unknownCommand(arg, i);
+      if (command === undefined) throw i > 0 ? stray(argv, i) : unknownCommand(arg);
       continue;
     }
     const bare = arg.replace(/^--?/, '');
@@ -84,13 +84,13 @@ function stray(argv: readonly string[], i: number): AgentError {
   });
 }
 
-function unknownCommand(arg: string, i: number): AgentError {
+function unknownCommand(arg: string): AgentError {
   const near = nearest(arg, COMMANDS);
   const isOther =
     /^(server|kubectl|crictl|ctr|check-config|etcd-snapshot|secrets-encrypt|certificate|token|completion)$/.test(arg);
   return new AgentError({
     code: 'CONFIG_COMMAND',
-    message: isOther ? `"${arg}" is a command of k3s, not of the agent` : `argument ${i + 1} is no command`,
+    message: isOther ? `"${arg}" is a command of k3s, not of the agent` : 'the first word is no command',
     remedy: near
       ? `did you mean "${near}"?`
       : 'the commands are agent (also without the word), status and version; flags start with --',

@@ -95,6 +95,6 @@ function checkUrl(setting: Setting, text: string): void {
     return;
   }
   const bare = text.replace(/^[a-z]+:\/\//i, '');
-  const shown = /^[\w.:[\]-]+\/*$/.test(bare) ? `write https://${bare.replace(/\/+$/, '')}` : undefined;
+  const shown = /^[\w.:[\]-]*[.:][\w.:[\]-]*\/*$/.test(bare) ? `write https://${bare.replace(/\/+$/, '')}` : undefined;
   throw invalid(setting, 'must be an https:// URL, such as https://server.example:6443', shown);
 }

@@ -94,7 +94,7 @@ function asList(value: unknown): unknown[] {
 /** Texts of the parser's errors are not passed on: they quote the file, and the token stands in it. */
 async function parse(text: string, name: string): Promise<[key: string, value: unknown, line: number][]> {
   // Half of the boards have no config file: the parser costs 50 ms there and 10 MB, so it is loaded only for one.
-  const { parseAllDocuments, LineCounter, isMap } = await import('yaml');
+  const { parseAllDocuments, LineCounter, isMap, isScalar } = await import('yaml');
   const lines = new LineCounter();
   const broken = (problem: string, line: number) =>
     new AgentError({
@@ -118,7 +118,7 @@ async function parse(text: string, name: string): Promise<[key: string, value: u
   const error = document.errors[0];
   if (error) throw broken(`not valid YAML (${error.code})`, lines.linePos(error.pos[0]).line);
   const root = document.contents;
-  if (root === null || (!isMap(root) && document.toJS() === null)) return [];
+  if (root === null || (isScalar(root) && root.value === null)) return [];
   if (!isMap(root)) throw broken('the file must hold keys and values', 1);
   const out: [string, unknown, number][] = [];
   for (const pair of root.items) {

@@ -10,7 +10,7 @@ export class AgentError extends Error {
   constructor(init: { code: string; message: string; remedy?: string; cause?: unknown }) {
     super(redact(init.message), init.cause === undefined ? undefined : { cause: init.cause });
     this.code = init.code;
-    this.remedy = init.remedy;
+    this.remedy = init.remedy === undefined ? undefined : redact(init.remedy);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * As much ASN.1 DER as joining needs: writing a certificate request and finding two extensions of a certificate. A
- * certificate library would do it too, but @peculiar/x509 costs some 15 MB resident and a quarter second on a Pi.
+ * certificate library would do it too, but @peculiar/x509 costs 23 MB resident and 125 ms on a PC.
  */
 export function tlv(tag: number, ...content: readonly Uint8Array[]): Buffer {
   const length = content.reduce((sum, c) => sum + c.length, 0);

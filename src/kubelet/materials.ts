@@ -1,7 +1,7 @@
 import type { Clock, Logger } from '../core/index.ts';
 import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../cri/types.ts';
 import type { Exec } from '../host/index.ts';
-import type { Container, EphemeralContainer, KubeClient, Pod, Service, Taint } from '../kube/index.ts';
+import type { Container, EphemeralContainer, KubeClient, Pod, Secret, Service, Taint } from '../kube/index.ts';
 
 /**
  * The materials of a pod: everything between the Pod object and the CRI calls. The workers ask for them in this order:
@@ -41,6 +41,10 @@ export interface PodMaterials {
   removeLogs(pod: { namespace: string; name: string; uid: string }): Promise<void>;
   /** Uids that have a folder or cgroup here but are not in `known`: what a killed agent left. Give each to release. */
   orphans(known: ReadonlySet<string>): Promise<string[]>;
+  /** A Secret by name, such as a pull secret. Throws AgentError `REFERENCE_ABSENT` or `REFERENCE_UNKNOWN`. */
+  secret(namespace: string, name: string, signal: AbortSignal): Promise<Secret>;
+  /** Calls with the uid of a pod whose volumes were not ready when something they waited for appeared. */
+  onVolumesMayBeReady(handler: (podUid: string) => void): () => void;
   /** Log folders (`NS_NAME_UID`) whose pod is unknown are removed. */
   sweepLogs(known: ReadonlySet<string>): Promise<void>;
 }
@@ -62,6 +66,8 @@ export interface MountedVolume {
   /** The volume itself is read-only, whatever the mount says. */
   readOnly: boolean;
   selinuxRelabel: boolean;
+  /** Nothing but this agent writes to it, so its paths can be trusted. */
+  trusted: boolean;
 }
 
 /** By volume name. */

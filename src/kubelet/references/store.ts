@@ -11,6 +11,7 @@ import {
   trim,
   unknownError,
 } from './reference.ts';
+import { orAbort } from './wait.ts';
 
 /**
  * ConfigMaps and Secrets for the pods of this node. Objects are got when asked for and shared by all who ask at the
@@ -50,6 +51,8 @@ interface Entry {
   readonly holders: Set<string>;
   object: Referenced | undefined;
   absent: boolean;
+  /** It could not be got last time: someone may wait for it. */
+  failed: boolean;
   /** Monotonic; when the object was last known to be current. */
   seenAt: number;
   loading: Promise<void> | undefined;
@@ -74,6 +77,7 @@ export function createReferences(options: ReferencesOptions): References {
         holders: new Set(),
         object: undefined,
         absent: false,
+        failed: false,
         seenAt: Number.NEGATIVE_INFINITY,
         loading: undefined,
         follower: undefined,
@@ -106,7 +110,9 @@ export function createReferences(options: ReferencesOptions): References {
     entry.object = object && trim(object);
     entry.absent = object === undefined;
     entry.seenAt = clock.monotonic();
-    if (!known || before === after) return;
+    const wasFailed = entry.failed;
+    entry.failed = false;
+    if (!wasFailed && (!known || before === after)) return;
     for (const handler of handlers)
       try {
         handler(entry.ref, entry.holders);
@@ -126,7 +132,10 @@ export function createReferences(options: ReferencesOptions): References {
       } catch (error) {
         if (isNotFound(error)) return accept(entry, undefined);
         const pause = FORBIDDEN_RETRIES_MS[attempt];
-        if (!isStatus(error, 403) || pause === undefined) throw error;
+        if (!isStatus(error, 403) || pause === undefined) {
+          entry.failed = true;
+          throw error;
+        }
         await clock.sleep(pause, life);
       }
     }
@@ -257,14 +266,4 @@ export function createReferences(options: ReferencesOptions): References {
       return () => handlers.delete(handler);
     },
   };
-}
-
-/** Ends the wait of one asker; the shared work goes on for the others. */
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

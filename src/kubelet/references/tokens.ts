@@ -1,5 +1,6 @@
 import { AgentError, type Clock } from '../../core/index.ts';
 import { isStatus, type KubeClient } from '../../kube/index.ts';
+import { orAbort } from './wait.ts';
 
 /** Which token a volume wants. */
 export interface TokenWish {
@@ -104,8 +105,9 @@ export function createTokens(options: { client: KubeClient; clock: Clock; random
         });
       running.set(key, work);
       try {
-        return await work;
+        return await orAbort(work, signal);
       } catch (error) {
+        if (signal.aborted) throw error;
         if (old && clock.monotonic() < old.expiresAt) {
           old.refreshAt = Math.min(old.expiresAt, clock.monotonic() + RETRY_MS);
           return old;

@@ -1,0 +1,82 @@
+import { randomBytes } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Exec } from '../../host/index.ts';
+import { readText } from '../../host/index.ts';
+
+/** One mount to make. With `fd` the source is exactly what that descriptor has open. */
+export interface MountRequest {
+  source: string;
+  target: string;
+  type: string;
+  /** Such as `size=1048576` or `bind`. */
+  options: readonly string[];
+  fd?: number;
+}
+
+export interface Mounter {
+  /** All in one process; throws if any fails (those made stay). */
+  mount(requests: readonly MountRequest[], signal: AbortSignal): Promise<void>;
+  /** All in one process, in the order given. */
+  unmount(targets: readonly string[], signal: AbortSignal): Promise<void>;
+  /** Mount points at or below the path, deepest first. */
+  below(path: string): Promise<string[]>;
+}
+
+/** mount(8), since Node has no mount(2). */
+export function createMounter(exec: Exec, options: { scratchDir: string; mountinfo?: string }): Mounter {
+  const mountinfo = options.mountinfo ?? '/proc/self/mountinfo';
+  return {
+    async mount(requests, signal) {
+      if (requests.length === 0) return;
+      const fds = requests.flatMap((r) => (r.fd === undefined ? [] : [r.fd]));
+      let slot = 3;
+      const lines = requests.map((r) => {
+        // The child sees handed descriptors as 3, 4, …; the link of /proc leads to the open file itself.
+        const source = r.fd === undefined ? r.source : `/proc/self/fd/${slot++}`;
+        return { ...r, source };
+      });
+      const only = lines.length === 1 ? lines[0] : undefined;
+      if (only) {
+        const argv = ['mount', '-c', '-t', only.type, '-o', only.options.join(','), only.source, only.target];
+        await exec.run(argv, { signal, extraFds: fds });
+        return;
+      }
+      const table = join(options.scratchDir, `.fstab-${randomBytes(6).toString('hex')}`);
+      const text = lines.map(
+        (r) => `${fstabField(r.source)} ${fstabField(r.target)} ${r.type} ${r.options.join(',')} 0 0\n`,
+      );
+      await writeFile(table, text.join(''), { mode: 0o600 });
+      try {
+        await exec.run(['mount', '-c', '-a', '-T', table], { signal, extraFds: fds });
+      } finally {
+        await rm(table, { force: true });
+      }
+    },
+    async unmount(targets, signal) {
+      // Many paths make a long argument list; a list is bounded.
+      for (let i = 0; i < targets.length; i += 200)
+        await exec.run(['umount', '-c', ...targets.slice(i, i + 200)], { signal });
+    },
+    async below(path) {
+      return parseMountPoints((await readText(mountinfo)) ?? '')
+        .filter((point) => point === path || point.startsWith(`${path}/`))
+        .reverse();
+    },
+  };
+}
+
+/** Mount points in mount order; octal escapes undone. */
+export function parseMountPoints(mountinfo: string): string[] {
+  return mountinfo
+    .split('\n')
+    .map((line) => line.split(' ')[4])
+    .filter((point) => point !== undefined)
+    .map((point) =>
+      point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+    );
+}
+
+function fstabField(path: string): string {
+  return path.replace(/[\s\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
+}

@@ -1,0 +1,203 @@
+import { AgentError, errorCode, isAbort, type Logger } from '../../core/index.ts';
+import { readText } from '../../host/index.ts';
+import type { Pod, Volume } from '../../kube/index.ts';
+import type { MountedVolume } from '../materials.ts';
+import type { Reference, References, Tokens, TokenWish } from '../references/index.ts';
+import { isWritten, writeVolume } from './atomic-writer.ts';
+import { downwardPayload } from './downward.ts';
+import { ensureEmptyDir } from './empty-dir.ts';
+import { volumeError } from './errors.ts';
+import { ensureHostPath } from './host-path.ts';
+import type { Layout } from './layout.ts';
+import { linkInto } from './memory-link.ts';
+import type { MountRequest } from './mounter.ts';
+import { DEFAULT_MODE, objectPayload, type Payload, safePath } from './payload.ts';
+import { commonUser } from './wishes.ts';
+
+export interface SourceContext {
+  pod: Pod;
+  layout: Layout;
+  references: References;
+  tokens: Tokens;
+  allocatable(): Readonly<Record<string, string>>;
+  allocatableMemory(): number;
+  log: Logger;
+  signal: AbortSignal;
+  /** Mounts that the volumes of the pod still need: made together. */
+  mounts: MountRequest[];
+  /** Monotonic times at which tokens are to be renewed. */
+  renewals: number[];
+}
+
+/** Sets one volume up; one kind a case. Throws AgentError with upstream's text (without its MountVolume prefix). */
+export async function setUpVolume(volume: Volume, context: SourceContext): Promise<MountedVolume> {
+  const { pod, layout, mounts } = context;
+  const uid = pod.metadata.uid as string;
+  if (volume.emptyDir) {
+    const directory = layout.volumeDir(uid, 'kubernetes.io~empty-dir', volume.name);
+    const mount = await ensureEmptyDir(volume.emptyDir, {
+      pod,
+      directory,
+      allocatableMemory: context.allocatableMemory(),
+    });
+    if (mount) mounts.push(mount);
+    return { hostPath: directory, readOnly: false, selinuxRelabel: true, trusted: false };
+  }
+  if (volume.hostPath) {
+    await ensureHostPath(volume.hostPath.path, volume.hostPath.type);
+    return { hostPath: volume.hostPath.path, readOnly: false, selinuxRelabel: false, trusted: false };
+  }
+  if (volume.configMap) {
+    const { name = '', items, defaultMode, optional = false } = volume.configMap;
+    return written(volume.name, 'kubernetes.io~configmap', 0o777, context, () =>
+      fromObject({ kind: 'ConfigMap', name, items, defaultMode, optional }, context),
+    );
+  }
+  if (volume.secret) {
+    const { secretName = '', items, defaultMode, optional = false } = volume.secret;
+    return written(volume.name, 'kubernetes.io~secret', 0o1777, context, () =>
+      fromObject({ kind: 'Secret', name: secretName, items, defaultMode, optional }, context),
+    );
+  }
+  if (volume.downwardAPI) {
+    const { items, defaultMode } = volume.downwardAPI;
+    return written(volume.name, 'kubernetes.io~downward-api', 0o777, context, async () =>
+      downwardPayload(pod, items, { defaultMode, allocatable: context.allocatable() }),
+    );
+  }
+  if (volume.projected) {
+    const { projected } = volume;
+    return written(volume.name, 'kubernetes.io~projected', 0o1777, context, (directory) =>
+      projectedPayload(projected, directory, context),
+    );
+  }
+  const kind = Object.keys(volume).find((key) => key !== 'name') ?? 'without a source';
+  throw volumeError(
+    'VOLUME_UNSUPPORTED',
+    `volumes of the kind ${kind.slice(0, 64)} are not supported by this agent yet`,
+  );
+}
+
+/** A volume of files from the API: in the shared tmpfs, with a link where people look for it. */
+async function written(
+  name: string,
+  plugin: string,
+  directoryMode: number,
+  context: SourceContext,
+  payload: (directory: string) => Promise<Payload>,
+): Promise<MountedVolume> {
+  const { pod, layout } = context;
+  const uid = pod.metadata.uid as string;
+  const directory = layout.memoryVolumeDir(uid, plugin, name);
+  const result = { hostPath: directory, readOnly: true, selinuxRelabel: true, trusted: true };
+  let files: Payload;
+  try {
+    files = await payload(directory);
+  } catch (error) {
+    // The server can't be asked, but what it said before lies here: a pod that could go on must.
+    const unsure = ['REFERENCE_UNKNOWN', 'TOKEN_REFUSED'].includes(errorCode(error) ?? '');
+    if (!unsure || isAbort(error) || !(await isWritten(directory))) throw error;
+    context.log.debug('a volume keeps its last content', { pod: pod.metadata.name, volume: name });
+    context.renewals.push(0);
+    return result;
+  }
+  await writeVolume(directory, files, { directoryMode, fsGroup: pod.spec.securityContext?.fsGroup });
+  await linkInto(layout.volumeDir(uid, plugin, name), directory);
+  return result;
+}
+
+interface ObjectSource {
+  kind: Reference['kind'];
+  name: string;
+  items?: Parameters<typeof objectPayload>[2]['items'];
+  defaultMode?: number | undefined;
+  optional: boolean;
+}
+
+async function fromObject(source: ObjectSource, { pod, references, signal }: SourceContext): Promise<Payload> {
+  const { kind, name, optional } = source;
+  try {
+    const object = await references.get({ kind, namespace: pod.metadata.namespace ?? '', name }, signal);
+    return objectPayload(kind, object, source);
+  } catch (error) {
+    if (optional && errorCode(error) === 'REFERENCE_ABSENT') return new Map();
+    throw error;
+  }
+}
+
+async function projectedPayload(
+  projected: NonNullable<Volume['projected']>,
+  directory: string,
+  context: SourceContext,
+): Promise<Payload> {
+  const defaultMode = projected.defaultMode ?? DEFAULT_MODE;
+  const out: Payload = new Map();
+  const faults: unknown[] = [];
+  for (const source of projected.sources ?? []) {
+    try {
+      for (const [path, file] of await projectedSource(source, { defaultMode, directory, context }))
+        out.set(path, file);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      faults.push(error);
+    }
+  }
+  if (faults.length === 1) throw faults[0];
+  if (faults.length > 1) {
+    const unsure = faults.every((f) => ['REFERENCE_UNKNOWN', 'TOKEN_REFUSED'].includes(errorCode(f) ?? ''));
+    throw new AgentError({
+      code: unsure ? 'REFERENCE_UNKNOWN' : 'VOLUME_REFERENCE',
+      message: `[${faults.map((f) => (f instanceof Error ? f.message : '')).join(', ')}]`,
+      cause: faults[0],
+    });
+  }
+  return out;
+}
+
+type ProjectedSource = NonNullable<NonNullable<Volume['projected']>['sources']>[number];
+
+async function projectedSource(
+  source: ProjectedSource,
+  { defaultMode, directory, context }: { defaultMode: number; directory: string; context: SourceContext },
+): Promise<Payload> {
+  const { pod } = context;
+  if (source.configMap) {
+    const { name = '', items, optional = false } = source.configMap;
+    return fromObject({ kind: 'ConfigMap', name, items, defaultMode, optional }, context);
+  }
+  if (source.secret) {
+    const { name = '', items, optional = false } = source.secret;
+    return fromObject({ kind: 'Secret', name, items, defaultMode, optional }, context);
+  }
+  if (source.downwardAPI)
+    return downwardPayload(pod, source.downwardAPI.items, { defaultMode, allocatable: context.allocatable() });
+  if (source.serviceAccountToken) {
+    const { audience = '', expirationSeconds = 3600, path } = source.serviceAccountToken;
+    const file = safePath(path);
+    const wish: TokenWish = {
+      podName: pod.metadata.name as string,
+      podUid: pod.metadata.uid as string,
+      namespace: pod.metadata.namespace as string,
+      serviceAccount: pod.spec.serviceAccountName || 'default',
+      audience,
+      expirationSeconds,
+    };
+    const before = await readText(`${directory}/..data/${file}`);
+    if (before !== undefined) context.tokens.adopt(wish, before);
+    const { token, refreshAt } = await context.tokens.get(wish, context.signal);
+    context.renewals.push(refreshAt);
+    const user = commonUser(pod);
+    const narrow = user !== undefined || pod.spec.securityContext?.fsGroup !== undefined;
+    return new Map([
+      [
+        file,
+        { data: Buffer.from(token), mode: narrow ? 0o600 : defaultMode, ...(user !== undefined && { uid: user }) },
+      ],
+    ]);
+  }
+  const kind = Object.keys(source)[0] ?? 'without a source';
+  throw volumeError(
+    'VOLUME_UNSUPPORTED',
+    `projected sources of the kind ${kind.slice(0, 64)} are not supported by this agent yet`,
+  );
+}

@@ -1,0 +1,48 @@
+import { readdir } from 'node:fs/promises';
+import { describeError, errorCode, isAbort } from '../../core/index.ts';
+import { volumeError } from './errors.ts';
+import type { Layout } from './layout.ts';
+import type { Mounter } from './mounter.ts';
+import { removeTree } from './remove-tree.ts';
+
+/**
+ * Unmounts all that is mounted below a pod's folders (containers may have left mounts too), then removes them. Throws
+ * `VOLUME_TEARDOWN` and leaves the rest if something can't be unmounted: what lies behind a mount is never removed.
+ */
+export async function tearDownPod(
+  podUid: string,
+  { layout, mounter, signal }: { layout: Layout; mounter: Mounter; signal: AbortSignal },
+): Promise<void> {
+  const folders = [layout.podDir(podUid), layout.podMemoryDir(podUid)];
+  try {
+    for (const folder of folders) {
+      const mounted = await mounter.below(folder);
+      if (mounted.length > 0) await mounter.unmount(mounted, signal);
+      await removeTree(folder);
+    }
+  } catch (error) {
+    if (isAbort(error) || errorCode(error) === 'VOLUME_TEARDOWN') throw error;
+    throw volumeError(
+      'VOLUME_TEARDOWN',
+      `the volumes of pod ${podUid} can't be removed: ${describeError(error)}`,
+      error,
+    );
+  }
+}
+
+/** Uids of all pods that have a folder here. */
+export async function podsOnDisk(layout: Layout): Promise<string[]> {
+  const found = new Set<string>();
+  for (const folder of [layout.podsDir, layout.memoryDir])
+    for (const entry of await entries(folder)) if (entry.isDirectory()) found.add(entry.name);
+  return [...found];
+}
+
+async function entries(folder: string) {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

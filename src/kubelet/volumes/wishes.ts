@@ -1,0 +1,46 @@
+import type { Pod, Volume } from '../../kube/index.ts';
+import type { Reference } from '../references/index.ts';
+import { fieldsOfDownward } from './downward.ts';
+
+type ProjectedSource = NonNullable<NonNullable<Volume['projected']>['sources']>[number];
+
+/** ConfigMaps and Secrets that a pod's volumes hold, each once. */
+export function volumeReferences(pod: Pod): Reference[] {
+  const namespace = pod.metadata.namespace ?? '';
+  const found = new Map<string, Reference>();
+  const note = (kind: Reference['kind'], name: string | undefined) => {
+    if (name) found.set(`${kind}/${name}`, { kind, namespace, name });
+  };
+  const noteSource = (source: ProjectedSource) => {
+    note('ConfigMap', source.configMap?.name);
+    note('Secret', source.secret?.name);
+  };
+  for (const volume of pod.spec.volumes ?? []) {
+    note('ConfigMap', volume.configMap?.name);
+    note('Secret', volume.secret?.secretName);
+    volume.projected?.sources?.forEach(noteSource);
+  }
+  return [...found.values()];
+}
+
+/**
+ * What of the pod object itself ends up in its volumes: while this text stays the same, a new version of the pod needs
+ * no look at them.
+ */
+export function volumeSignature(pod: Pod): string {
+  const fields = (pod.spec.volumes ?? []).flatMap((volume) => [
+    ...fieldsOfDownward(volume.downwardAPI?.items),
+    ...(volume.projected?.sources ?? []).flatMap((source) => fieldsOfDownward(source.downwardAPI?.items)),
+  ]);
+  if (fields.length === 0) return '';
+  return JSON.stringify([pod.metadata.labels, pod.metadata.annotations, pod.spec.containers.map((c) => c.resources)]);
+}
+
+/** The user all containers run as, if it is one and the same (upstream's FsUserFrom): owner of projected tokens. */
+export function commonUser(pod: Pod): number | undefined {
+  const fallback = pod.spec.securityContext?.runAsUser;
+  const users = new Set(
+    [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((c) => c.securityContext?.runAsUser ?? fallback),
+  );
+  return users.size === 1 ? [...users][0] : undefined;
+}

@@ -81,36 +81,31 @@ function resourceList(group: string, version: string) {
 }
 
 function aggregate(version: string, groups: readonly string[]) {
-  const responseKind = (kind: Kind, sub?: Subresource) => ({
-    group: sub?.group ?? '',
-    version: sub?.version ?? '',
-    kind: sub?.kind ?? kind.kind,
+  const items = groups.map((group) => {
+    const resources = KINDS.filter((kind) => kind.group === group).map(aggregatedResource);
+    return {
+      metadata: group ? { name: group } : {},
+      versions: [{ version: 'v1', freshness: 'Current', resources }],
+    };
   });
-  const resource = (kind: Kind) => ({
+  return { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items };
+}
+
+function aggregatedResource(kind: Kind) {
+  const { shortNames, categories } = kind;
+  const subresources = kind.subresources.map(aggregatedSubresource);
+  return {
     resource: kind.plural,
-    responseKind: { ...responseKind(kind), group: kind.group, version: kind.version },
+    responseKind: { group: kind.group, version: kind.version, kind: kind.kind },
     scope: kind.namespaced ? 'Namespaced' : 'Cluster',
     singularResource: kind.singular,
     verbs: verbsOf(kind),
-    ...(kind.shortNames.length > 0 ? { shortNames: kind.shortNames } : {}),
-    ...(kind.categories.length > 0 ? { categories: kind.categories } : {}),
-    ...(kind.subresources.length > 0
-      ? {
-          subresources: kind.subresources.map((sub) => ({
-            subresource: sub.name,
-            responseKind: responseKind(kind, sub),
-            verbs: sub.verbs,
-          })),
-        }
-      : {}),
-  });
-  const items = groups.map((group) => ({
-    metadata: group ? { name: group } : {},
-    versions: [
-      { version: 'v1', freshness: 'Current', resources: KINDS.filter((kind) => kind.group === group).map(resource)
+    ...(shortNames.length === 0 ? {} : { shortNames }),
+    ...(categories.length === 0 ? {} : { categories }),
+    ...(subresources.length === 0 ? {} : { subresources }),
+  };
 }
-,
-    ],
-  }))
-return { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items };
+
+function aggregatedSubresource({ name, kind, verbs, group = '', version = '' }: Subresource) {
+  return { subresource: name, responseKind: { group, version, kind }, verbs };
 }

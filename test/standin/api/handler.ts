@@ -47,15 +47,11 @@ export async function serveResource(context: ApiContext, call: Call): Promise<vo
 }
 
 function serveOther(context: ApiContext, request: IncomingMessage, response: ServerResponse, pathname: string): void {
-  if (/^\/(healthz|livez|readyz)(\/|$)/.test(pathname)) return sendText(response, 200, 'ok');
-  if (pathname === '/version') return sendJson(response, 200, versionInfo(context.version));
-  if (pathname === '/openid/v1/jwks') return sendJson(response, 200, context.tokens.keys());
-  if (pathname.startsWith('/openapi/v3')) {
-    const document = openapi(pathname);
-    if (document) return sendJson(response, 200, document);
-  }
-  const found = discovery(pathname, request);
-  if (found) {
+  const value = wellKnown(context, pathname);
+  const found = value === undefined ? discovery(pathname, request) : undefined;
+  if (value !== undefined) sendJson(response, 200, value);
+  else if (/^\/(healthz|livez|readyz)(\/|$)/.test(pathname)) sendText(response, 200, 'ok');
+  else if (found !== undefined) {
     const text = JSON.stringify(found);
     response.writeHead(200, {
       'content-type': discoveryContentType(request, pathname),
@@ -63,10 +59,14 @@ function serveOther(context: ApiContext, request: IncomingMessage, response: Ser
       vary: 'Accept',
     });
     response.end(text);
-    return;
-  }
-  if (/^\/apis?(\/|$)/.test(pathname)) throw unknownPath();
-  sendText(response, 404, '404 page not found\n');
+  } else if (/^\/apis?(\/|$)/.test(pathname)) throw unknownPath();
+  else sendText(response, 404, '404 page not found\n');
+}
+
+function wellKnown(context: ApiContext, pathname: string): unknown {
+  if (pathname === '/version') return versionInfo(context.version);
+  if (pathname === '/openid/v1/jwks') return context.tokens.keys();
+  return pathname.startsWith('/openapi/v3') ? openapi(pathname) : undefined;
 }
 
 function versionInfo(version: string) {

@@ -20,14 +20,10 @@ export interface NodeWrite {
 
 /** The NodeRestriction admission plugin: a kubelet writes only what is its own. Throws 403. */
 export function restrictNode(write: NodeWrite): void {
-  switch (write.kind.kind) {
-    case 'Node':
-      return restrictNodeObject(write);
-    case 'Pod':
-      return restrictPod(write);
-    case 'ServiceAccount':
-      return restrictToken(write);
-  }
+  const { kind } = write.kind;
+  if (kind === 'Node') restrictNodeObject(write);
+  else if (kind === 'Pod') restrictPod(write);
+  else if (kind === 'ServiceAccount') restrictToken(write);
 }
 
 const LABELS = new Set([

@@ -1,6 +1,11 @@
 import type { Controller } from './controller.ts';
+import { deployments } from './deployments.ts';
+import { endpoints, orphanEndpoints } from './endpoints.ts';
+import { garbageCollector, nodePasswordOwners } from './garbage-collector.ts';
 import { namespaceContents, namespaceDeletion } from './namespaces.ts';
 import { cloudProvider, nodeLifecycle, podCidrs } from './nodes.ts';
+import { podGarbage, taintEviction } from './pods.ts';
+import { replicaSets } from './replica-sets.ts';
 import { scheduler } from './scheduler.ts';
 
 export const CONTROLLERS: readonly Controller[] = [
@@ -9,5 +14,13 @@ export const CONTROLLERS: readonly Controller[] = [
   podCidrs,
   cloudProvider,
   nodeLifecycle,
+  taintEviction,
+  podGarbage,
+  deployments,
+  replicaSets,
   scheduler,
+  endpoints,
+  orphanEndpoints,
+  garbageCollector,
+  nodePasswordOwners,
 ];

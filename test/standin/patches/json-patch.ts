@@ -20,20 +20,24 @@ function apply(root: Record<string, unknown>, operation: Operation): void {
   const path = parse(operation.path);
   switch (operation.op) {
     case 'add':
-      return add(root, path, clone(operation.value));
+      add(root, path, clone(operation.value));
+      return;
     case 'remove':
       remove(root, path);
       return;
     case 'replace':
       remove(root, path);
-      return add(root, path, clone(operation.value));
+      add(root, path, clone(operation.value));
+      return;
     case 'test':
       if (!sameJson(read(root, path), operation.value)) throw rejected(`testing value ${operation.path} failed`);
       return;
     case 'copy':
-      return add(root, path, clone(read(root, parse(operation.from ?? ''))));
+      add(root, path, clone(read(root, parse(operation.from ?? ''))));
+      return;
     case 'move':
-      return add(root, path, remove(root, parse(operation.from ?? '')));
+      add(root, path, remove(root, parse(operation.from ?? '')));
+      return;
     default:
       throw rejected(`unexpected kind: ${operation.op}`);
   }

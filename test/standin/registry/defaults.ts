@@ -56,14 +56,17 @@ export const DEFAULTS: Readonly<Record<string, (object: Obj) => void>> = {
     object.source ??= {};
   },
   Namespace(object) {
-    const labels = (object.metadata.labels ??= {});
+    object.metadata.labels ??= {};
+    const { labels } = object.metadata;
     labels['kubernetes.io/metadata.name'] ??= object.metadata.name ?? '';
-    const spec = (object.spec ??= {}) as Dict;
+    object.spec ??= {};
+    const spec = object.spec as Dict;
     spec.finalizers ??= ['kubernetes'];
     object.status ??= { phase: 'Active' };
   },
   CSIDriver(object) {
-    const spec = (object.spec ??= {}) as Dict;
+    object.spec ??= {};
+    const spec = object.spec as Dict;
     spec.attachRequired ??= true;
     spec.podInfoOnMount ??= false;
     spec.requiresRepublish ??= false;

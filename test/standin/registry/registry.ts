@@ -64,7 +64,8 @@ export function createRegistry(deps: { store: Store; serviceCidr: string }): Reg
 
   function create(kind: Kind, namespace: string | undefined, body: Obj, options: { dryRun?: boolean } = {}): Obj {
     const object = clone(body);
-    const meta = (object.metadata ??= {});
+    object.metadata ??= {};
+    const meta = object.metadata;
     object.apiVersion = apiVersionOf(kind);
     object.kind = kind.kind;
     if (kind.namespaced) {
@@ -262,7 +263,8 @@ function checkPreconditions(kind: Kind, object: Obj, options: DeleteOptions): vo
 
 /** TaintNodesByCondition: nothing is scheduled before the node is seen to be ready. */
 function taintNewNode(object: Obj): void {
-  const spec = (object.spec ??= {}) as { taints?: { key: string; effect: string }[] };
+  object.spec ??= {};
+  const spec = object.spec as { taints?: { key: string; effect: string }[] };
   const key = 'node.kubernetes.io/not-ready';
   if (!spec.taints?.some((taint) => taint.key === key))
     spec.taints = [...(spec.taints ?? []), { effect: 'NoSchedule', key }];

@@ -6,7 +6,8 @@ import type { Store } from '../storage.ts';
 
 /** Defaults of a Service, with a free cluster IP and node ports where the type asks for them. */
 export function defaultService(store: Store, serviceCidr: string, object: Obj): void {
-  const spec = (as<Service>(object).spec ??= {});
+  object.spec ??= {};
+  const spec = as<Service>(object).spec as NonNullable<Service['spec']>;
   spec.type ??= 'ClusterIP';
   spec.sessionAffinity ??= 'None';
   for (const port of spec.ports ?? []) {

@@ -9,4 +9,5 @@ export * from './monitor.ts';
 export * from './netfilter.ts';
 export * from './nft.ts';
 export * from './publish.ts';
+export * from './sd-notify.ts';
 export * from './sysctl.ts';

@@ -15,7 +15,7 @@ export interface TunnelTarget {
   port: number;
 }
 
-/** An open websocket and the TCP socket below its TLS. */
+/** An open websocket, paused, and the TCP socket below its TLS. */
 export interface TunnelSocket {
   websocket: WebSocket;
   tcp: Socket;
@@ -83,7 +83,10 @@ export function dialTunnel(
     );
     signal.addEventListener('abort', onAbort, { once: true });
     websocket.on('error', onError);
-    websocket.on('open', () => settle());
+    websocket.on('open', () => {
+      websocket.pause(); // until a session listens: the server may have spoken already
+      settle();
+    });
     websocket.on('unexpected-response', (_request, response) => {
       const chunks: Buffer[] = [];
       let size = 0;

@@ -6,4 +6,4 @@ export { type LocalDialOptions, localDialer } from './local.ts';
 export { TunnelManager, type TunnelManagerOptions } from './manager.ts';
 export { ServerTunnel, type ServerTunnelOptions, type TunnelStatus } from './server-tunnel.ts';
 export * from './servers-source.ts';
-export { Session, type SessionEnd, type SessionOptions } from './session.ts';
+export { Session, type SessionEnd, type SessionOptions, type SilentSocket } from './session.ts';

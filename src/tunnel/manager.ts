@@ -1,7 +1,7 @@
 import type { Clock, Component, Logger } from '../core/index.ts';
 import type { TunnelCredentials } from './dial.ts';
 import { type LocalDialOptions, localDialer } from './local.ts';
-import { ServerTunnel, type TunnelStatus } from './server-tunnel.ts';
+import { ServerTunnel, type ServerTunnelOptions, type TunnelStatus } from './server-tunnel.ts';
 
 /** Starting servers come and go in the list several times (k3s endpointDebounceDelay). */
 const SETTLE_MS = 3_000;
@@ -15,6 +15,8 @@ export interface TunnelManagerOptions extends LocalDialOptions {
   onHealth: (server: string, ok: boolean, reason: string) => void;
   /** A new list has settled, before its tunnels are started and the others cut. */
   onServers: (servers: readonly string[]) => void;
+  /** See {@link ServerTunnelOptions.borrowAddress}. */
+  borrowAddress?: ServerTunnelOptions['borrowAddress'];
   clock: Clock;
   log: Logger;
 }
@@ -84,7 +86,7 @@ export class TunnelManager implements Component {
   }
 
   #apply(): void {
-    const { credentials, clock, log, onHealth } = this.#options;
+    const { credentials, borrowAddress, clock, log, onHealth } = this.#options;
     const open = localDialer(this.#options);
     for (const [server, tunnel] of this.#tunnels) {
       if (this.#wanted.includes(server)) continue;
@@ -98,6 +100,7 @@ export class TunnelManager implements Component {
         server,
         credentials,
         open,
+        ...(borrowAddress ? { borrowAddress } : {}),
         clock,
         log,
         onHealth: (ok, reason) => {

@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import {
   AgentError,
   abortError,
@@ -6,12 +7,13 @@ import {
   describeError,
   isAbort,
   type Logger,
+  sameAddress,
   sayOnce,
   splitHostPort,
 } from '../core/index.ts';
 import type { OpenLocal } from './connections.ts';
 import { dialTunnel, type TunnelCredentials } from './dial.ts';
-import { Session, type SessionEnd } from './session.ts';
+import { Session, type SessionEnd, type SilentSocket } from './session.ts';
 
 /** After a wake-up an open session must show life within this time. */
 const PROBE_MS = 5_000;
@@ -21,6 +23,7 @@ const REPLACE_WITHIN_MS = 60 * 60_000;
 const RENEW_RETRY_MS = 30_000;
 /** A silent session's socket is given up after this; no server keeps a session longer without pings. */
 const ZOMBIE_MS = 75_000;
+const ANSWER_MS = 500;
 /** An open session that lives this long starts the backoff over: a server that drops each one is not hammered. */
 const STEADY_MS = 10_000;
 
@@ -32,6 +35,11 @@ export interface ServerTunnelOptions {
   open: OpenLocal;
   /** The tunnel opened (true) or ended (false, with the reason). */
   onHealth: (ok: boolean, reason: string) => void;
+  /**
+   * Lets the kernel send from an address this board lost, until the returned function is called. Without it, a server
+   * of the newer kind uses the session from the lost address for up to a minute more.
+   */
+  borrowAddress?: (address: string) => Promise<() => Promise<void>>;
   clock: Clock;
   log: Logger;
   random?: () => number;
@@ -54,7 +62,7 @@ export class ServerTunnel {
   readonly #options: ServerTunnelOptions;
   readonly #abort = new AbortController();
   readonly #once = sayOnce();
-  readonly #zombies = new Set<() => void>();
+  readonly #zombies = new Set<() => Promise<void>>();
   #session: Session | undefined;
   #loop: Promise<void> | undefined;
   #state: TunnelStatus['state'] = 'connecting';
@@ -78,14 +86,16 @@ export class ServerTunnel {
   async stop(): Promise<void> {
     this.#abort.abort();
     this.#session?.close('the tunnel is not wanted any more');
-    this.#bury();
+    await this.#bury();
     await this.#loop;
   }
 
   /** Something about the network changed: redial now, or make sure that the open session is alive. */
   wake(): void {
     this.#cutWait?.();
-    this.#session?.probe(PROBE_MS);
+    const session = this.#session;
+    if (session?.localAddress !== undefined && !hasAddress(session.localAddress)) session.addressLost();
+    else session?.probe(PROBE_MS);
   }
 
   /** The credentials changed: a new session takes over once the present one is idle. */
@@ -207,24 +217,42 @@ export class ServerTunnel {
       throw abortError();
     }
     this.#opened++;
-    this.#bury(); // before the server is asked to dial through the oldest session it has
-    return new Session({ target, socket, open, clock, log });
+    const session = new Session({ target, socket, open, clock, log });
+    await this.#bury(); // before anyone asks the server to dial, which it does through the oldest session it has
+    return session;
   }
 
-  #keepZombie(end: SessionEnd): void {
-    const { reset } = end;
-    if (reset === undefined) return;
+  #keepZombie({ silent }: SessionEnd): void {
+    if (silent === undefined) return;
     const bury = () => {
       cancel();
       this.#zombies.delete(bury);
-      reset();
+      return this.#reset(silent);
     };
-    const cancel = this.#options.clock.after(ZOMBIE_MS, bury);
+    const cancel = this.#options.clock.after(ZOMBIE_MS, () => void bury());
     this.#zombies.add(bury);
   }
 
-  #bury(): void {
-    for (const bury of [...this.#zombies]) bury();
+  async #bury(): Promise<void> {
+    await Promise.all([...this.#zombies].map((bury) => bury()));
+  }
+
+  /** The RST must leave from the address the server knows, which the board may have lost meanwhile. */
+  async #reset({ localAddress, reset }: SilentSocket): Promise<void> {
+    const { borrowAddress, clock, log } = this.#options;
+    if (borrowAddress === undefined || localAddress === undefined || hasAddress(localAddress)) {
+      reset();
+      return;
+    }
+    try {
+      const giveBack = await borrowAddress(localAddress);
+      reset();
+      // A server that missed bytes asks back once before it believes the RST.
+      clock.after(ANSWER_MS, () => void giveBack());
+    } catch (error) {
+      reset();
+      log.debug('the server can’t be told of the lost address', { address: localAddress, error: describeError(error) });
+    }
   }
 
   #turn(state: TunnelStatus['state']): void {
@@ -238,4 +266,9 @@ export class ServerTunnel {
     await this.#options.clock.sleep(ms, AbortSignal.any([this.#abort.signal, cut.signal])).catch(() => {});
     this.#cutWait = undefined;
   }
+}
+
+function hasAddress(address: string): boolean {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return all.some((a) => sameAddress(a.address, address));
 }

@@ -28,8 +28,15 @@ export interface SessionOptions {
  */
 export interface SessionEnd {
   error: AgentError;
-  /** Sends a RST; only after `TUNNEL_SILENT`. */
-  reset?: () => void;
+  /** Only after `TUNNEL_SILENT`. */
+  silent?: SilentSocket;
+}
+
+/** The socket of a session that fell silent: `reset` sends a RST and frees it. */
+export interface SilentSocket {
+  /** This side's address, undefined if the kernel does not tell it any more. */
+  localAddress: string | undefined;
+  reset(): void;
 }
 
 /**
@@ -43,6 +50,8 @@ export interface SessionEnd {
 export class Session {
   readonly connections: Connections;
   readonly openedAt: number;
+  /** This side's address of the TCP connection. */
+  readonly localAddress: string | undefined;
   /** Resolves once, however the session ends. */
   readonly ended: Promise<SessionEnd>;
   readonly #options: SessionOptions;
@@ -59,6 +68,7 @@ export class Session {
     const { clock, socket, open, log } = options;
     const { websocket, stream } = socket;
     this.openedAt = clock.now();
+    this.localAddress = socket.tcp.localAddress;
     this.#lastHeard = this.#lastTick = clock.monotonic();
     this.#announceAt = this.#lastTick + ANNOUNCE_MS;
     this.ended = new Promise((resolve) => {
@@ -93,6 +103,7 @@ export class Session {
       this.#heard();
       this.connections.drained();
     });
+    websocket.resume();
     this.#timer = setInterval(() => this.#tick(), options.pingMs ?? PING_MS).unref();
   }
 
@@ -100,10 +111,12 @@ export class Session {
   probe(ms: number): void {
     if (this.#over || this.#probe !== undefined) return;
     this.#ping();
-    this.#probe = this.#options.clock.after(ms, () => {
-      this.#probe = undefined;
-      this.#silent();
-    });
+    this.#probe = this.#expect(ms);
+  }
+
+  /** The session can't live on: the address it was made from is gone. */
+  addressLost(): void {
+    this.#silent(`this board no longer has the address ${this.localAddress}`);
   }
 
   /** Ends the session and all its connections. */
@@ -136,14 +149,22 @@ export class Session {
     this.#lastTick = now;
     if (late > pingMs) this.#lastHeard += late;
     if (this.connections.stalled) this.#lastHeard = now;
-    if (now - this.#lastHeard >= silentMs) {
-      this.#silent();
-      return;
-    }
+    const silence = now - this.#lastHeard;
+    // Two pings went unanswered: the deadline lies between this tick and the one after next.
+    if (silence > 1.5 * pingMs) this.#probe ??= this.#expect(Math.max(0, silentMs - silence));
     this.#ping();
     if (now < this.#announceAt) return;
     this.#announceAt = now + ANNOUNCE_MS;
     this.connections.announce();
+  }
+
+  /** The session is dead if nothing is heard within `ms`; returns what calls that off. */
+  #expect(ms: number): () => void {
+    return this.#options.clock.after(ms, () => {
+      this.#probe = undefined;
+      if (this.connections.stalled) return;
+      this.#silent();
+    });
   }
 
   #ping(): void {
@@ -152,8 +173,8 @@ export class Session {
     if (websocket.readyState === websocket.OPEN && !stream.writableNeedDrain) websocket.ping();
   }
 
-  #silent(): void {
-    const { target, socket } = this.#options;
+  #silent(why?: string): void {
+    const { clock, target, socket } = this.#options;
     const { websocket, tcp, stream } = socket;
     if (this.#over) return;
     stream.pause();
@@ -162,14 +183,14 @@ export class Session {
       stream.destroy();
       websocket.terminate();
     };
-    const silentS = Math.round((this.#options.clock.monotonic() - this.#lastHeard) / 1000);
+    const seconds = Math.round((clock.monotonic() - this.#lastHeard) / 1000);
     this.#finish({
       error: new AgentError({
         code: 'TUNNEL_SILENT',
-        message: `nothing heard from ${hostPort(target.host, target.port)} for ${silentS} s`,
+        message: why ?? `nothing heard from ${hostPort(target.host, target.port)} for ${seconds} s`,
         remedy: 'check the network between this board and the server',
       }),
-      reset,
+      silent: { localAddress: this.localAddress, reset },
     });
   }
 

@@ -25,12 +25,15 @@ export function oid(text: string): Buffer {
 export interface Element {
   readonly tag: number;
   readonly value: Buffer;
+  /** The whole element, tag and length included. */
+  readonly raw: Buffer;
 }
 
 /** The elements one after the other in `bytes`; throws RangeError if a length does not fit. */
 export function elements(bytes: Buffer): Element[] {
   const out: Element[] = [];
   for (let at = 0; at < bytes.length; ) {
+    const start = at;
     const tag = bytes.readUInt8(at++);
     let length = bytes.readUInt8(at++);
     if (length >= 0x80) {
@@ -39,7 +42,7 @@ export function elements(bytes: Buffer): Element[] {
       at += count;
     }
     if (at + length > bytes.length) throw new RangeError('a DER length runs past the end');
-    out.push({ tag, value: bytes.subarray(at, at + length) });
+    out.push({ tag, value: bytes.subarray(at, at + length), raw: bytes.subarray(start, at + length) });
     at += length;
   }
   return out;

@@ -6,6 +6,7 @@ import type {
   PodCondition as BasePodCondition,
   PodSpec as BasePodSpec,
   PodStatus as BasePodStatus,
+  Service as BaseService,
 } from 'kubernetes-types/core/v1.d.ts';
 import type { ObjectMeta } from 'kubernetes-types/meta/v1.d.ts';
 
@@ -31,7 +32,6 @@ export type {
   ResourceRequirements,
   Secret,
   SecurityContext,
-  Service,
   Taint,
   Toleration,
   Volume,
@@ -70,6 +70,7 @@ export type Pod = Omit<BasePod, 'metadata' | 'spec' | 'status'> & {
   spec: PodSpec;
   status?: PodStatus;
 };
+export type Service = Omit<BaseService, 'metadata'> & { metadata: ObjectMeta };
 export type Node = Omit<BaseNode, 'metadata'> & { metadata: ObjectMeta };
 
 /** `namespace/name`, or `name` for cluster-wide objects: the key of stores and logs. */

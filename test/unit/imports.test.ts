@@ -36,7 +36,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     'services',
     'netpol',
   ],
-  main: ['agent', 'config', 'core'],
+  main: ['agent', 'config', 'core', 'host'],
 };
 
 /** Packages and Node modules that only some rooms may touch. */

@@ -42,6 +42,8 @@ const IMPATIENT_MS = 25;
  */
 export class NodeController implements Component {
   readonly #options: NodeControllerOptions;
+  #identity: NodeIdentity;
+  #identityStale = false;
   readonly #abort = new AbortController();
   readonly #once = sayOnce();
   readonly #backoff = createBackoff({ initialMs: 500, maxMs: 5_000 });
@@ -67,6 +69,7 @@ export class NodeController implements Component {
 
   constructor(options: NodeControllerOptions) {
     this.#options = options;
+    this.#identity = options.identity;
     this.#work = new Coalescer(() => this.#reconcile());
   }
 
@@ -107,6 +110,13 @@ export class NodeController implements Component {
     if (this.#stored !== undefined) this.#work.poke();
   }
 
+  /** The board's addresses, labels or annotations changed while running. */
+  update(identity: NodeIdentity): void {
+    this.#identity = identity;
+    this.#identityStale = true;
+    this.poke();
+  }
+
   imagesChanged(): void {
     this.#images = undefined;
     if (this.#stored !== undefined) this.#schedule(2_000); // pulls come in bursts
@@ -144,7 +154,8 @@ export class NodeController implements Component {
   }
 
   async #ensureNode(): Promise<Node> {
-    const { client, identity } = this.#options;
+    const { client } = this.#options;
+    const identity = this.#identity;
     const path = `/api/v1/nodes/${identity.name}`;
     const status = this.#status(['the agent is starting'], await this.#options.pressure(), []);
     try {
@@ -162,9 +173,11 @@ export class NodeController implements Component {
   }
 
   async #reconcile(): Promise<void> {
-    const { client, identity, clock } = this.#options;
+    const { client, clock } = this.#options;
+    const identity = this.#identity;
     this.#cancelNext();
     try {
+      if (this.#identityStale) await this.#updateMetadata();
       const [missing, pressure] = await Promise.all([this.#missing(), this.#options.pressure()]);
       if (this.#images === undefined) this.#images = await this.#options.images().catch(() => undefined);
       const previous = this.#stored?.status?.conditions ?? [];
@@ -191,6 +204,16 @@ export class NodeController implements Component {
     }
   }
 
+  async #updateMetadata(): Promise<void> {
+    const identity = this.#identity;
+    const patch = this.#stored && metadataPatch(this.#stored, identity);
+    if (patch !== undefined)
+      this.#stored = await this.#options.client.patch<Node>(`/api/v1/nodes/${identity.name}`, 'merge', patch, {
+        signal: this.#signal,
+      });
+    if (identity === this.#identity) this.#identityStale = false;
+  }
+
   #said(missing: readonly string[]): void {
     const { log } = this.#options;
     if (missing.length === 0) {
@@ -206,7 +229,8 @@ export class NodeController implements Component {
     pressure: Pressure,
     previous: Parameters<typeof nodeConditions>[1],
   ): DesiredStatus {
-    const { identity, clock } = this.#options;
+    const { clock } = this.#options;
+    const identity = this.#identity;
     const health: Health = { ...pressure, notReady: missing };
     // The cloud controller owns the addresses as soon as it has set them.
     const addressed = identity.externalCloud && (this.#stored?.status?.addresses?.length ?? 0) > 0;
@@ -247,7 +271,7 @@ export class NodeController implements Component {
   }
 
   #describeHandlers(status: RuntimeStatus): Record<string, unknown> {
-    const minor = parseVersion(this.#options.identity.kubeletVersion)?.[1] ?? 0;
+    const minor = parseVersion(this.#identity.kubeletVersion)?.[1] ?? 0;
     if (minor < 30 || status.runtimeHandlers.length === 0) return {};
     return {
       runtimeHandlers: status.runtimeHandlers.map(({ name, features }) => ({

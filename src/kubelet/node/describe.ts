@@ -9,8 +9,8 @@ export interface NodeIdentity {
   /** The OS host name, for the `Hostname` address and the label. */
   hostname: string;
   ips: readonly string[];
-  /** Labels of the flags and of the hardware. */
-  labels: Readonly<Record<string, string>>;
+  /** Labels of the flags and of the hardware to set (text) or to remove (null). */
+  labels: Readonly<Record<string, string | null>>;
   taints: readonly Taint[];
   /** Annotations to set (text) or to remove (null). */
   annotations: Readonly<Record<string, string | null>>;
@@ -25,7 +25,7 @@ export interface NodeIdentity {
 }
 
 /** Labels that every kubelet sets. */
-export function ownLabels(node: NodeIdentity): Record<string, string> {
+export function ownLabels(node: NodeIdentity): Record<string, string | null> {
   const { architecture } = node.system;
   return {
     'beta.kubernetes.io/arch': architecture,
@@ -48,14 +48,13 @@ export function ownAnnotations(node: NodeIdentity): Record<string, string | null
 
 /** The Node as it is first created, without status. */
 export function newNode(node: NodeIdentity): Node {
-  const annotations = Object.entries(ownAnnotations(node)).filter(([, value]) => value !== null);
   return {
     apiVersion: 'v1',
     kind: 'Node',
     metadata: {
       name: node.name,
-      labels: ownLabels(node),
-      annotations: Object.fromEntries(annotations) as Record<string, string>,
+      labels: present(ownLabels(node)),
+      annotations: present(ownAnnotations(node)),
     },
     spec: {
       taints: [
@@ -66,6 +65,10 @@ export function newNode(node: NodeIdentity): Node {
       ],
     },
   };
+}
+
+function present(entries: Readonly<Record<string, string | null>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(entries).filter((entry): entry is [string, string] => entry[1] !== null));
 }
 
 /** Addresses as a kubelet without a cloud sets them: every node IP, then the host name. */

@@ -1,0 +1,201 @@
+import { type Loaded, mergeComponentArgs } from '../config/index.ts';
+import {
+  type Clock,
+  createBackoff,
+  describeError,
+  formatCidr,
+  isAbort,
+  type Logger,
+  systemClock,
+} from '../core/index.ts';
+import { Flannel, prepareKernel, trimNode } from '../flannel/index.ts';
+import { createIp, createNotifier, type Exec, hostExec, hostSysctl, NetMonitor, type Notifier } from '../host/index.ts';
+import { Informer, type Node } from '../kube/index.ts';
+import { containerRuntime, startRuntime } from './container-runtime.ts';
+import { hostFacts } from './host-facts.ts';
+import { type Kubelet, startKubelet, within } from './kubelet.ts';
+import { kubeletSettings } from './kubelet-args.ts';
+import { type AgentPaths, agentPaths } from './paths.ts';
+import { Stack } from './stack.ts';
+import { StatusBoard } from './status-board.ts';
+import { createStatusServer } from './status-socket.ts';
+import { openUplink, type Uplink } from './uplink.ts';
+import { VERSION } from './version.ts';
+
+export interface AgentInput {
+  loaded: Loaded;
+  log: Logger;
+  /** Ends the agent. */
+  signal: AbortSignal;
+  clock?: Clock;
+  exec?: Exec;
+  notifier?: Notifier;
+}
+
+/**
+ * The whole agent, top-down. What needs no server runs beside the join: the container runtime, facts of the board.
+ * Resolves when everything is stopped; containers and containerd go on.
+ */
+export async function runAgent(input: AgentInput): Promise<void> {
+  const { loaded, log, signal, clock = systemClock, exec = hostExec, notifier = createNotifier() } = input;
+  const { config } = loaded;
+  const paths = agentPaths(config.dataDir);
+  const { settings, warnings } = kubeletSettings(mergeComponentArgs({}, config.kubeletArgs));
+  for (const warning of [...loaded.warnings, ...warnings]) log.warn(warning);
+  log.info('k3s-agent starts', { version: VERSION, server: config.server, node: process.version });
+
+  const stack = new Stack(log);
+  const status = new StatusBoard({ config, clock, notifier });
+  const common = { config, paths, stack, exec, clock, log, signal };
+  try {
+    await stack.start(
+      'status',
+      createStatusServer(() => status.collect()),
+      signal,
+    );
+    const monitor = new NetMonitor({ clock, log: log.child({ part: 'net' }) });
+    await stack.start('network monitor', monitor, signal);
+
+    const facts = hostFacts(paths.kubeletDir);
+    facts.catch(() => {}); // awaited below, after the join
+    const cri = await containerRuntime(common);
+    status.watch({ cri });
+    await stack.start('container runtime', { start: async () => {}, stop: () => cri.stop() }, signal);
+    const criStarted = startRuntime(cri, { clock, log, signal, onFault: (error) => status.runtimeFault(error) });
+    criStarted.catch(() => {});
+
+    let kubelet: Kubelet | undefined;
+    const uplink = await openUplink({
+      ...common,
+      monitor,
+      userAgent: `k3s-agent/${VERSION}`,
+      pods: () => kubelet?.pods.pods() ?? [],
+      kubeletPort: settings.port,
+      onBalancer: (balancer) => status.watchBalancer(balancer),
+      onJoin: (progress) => status.joining(progress),
+    });
+    status.watch({ uplink });
+    const { podCidrs, disableKubeProxy, flannelBackend } = uplink.joined.config;
+    void prepareKernel({
+      exec,
+      sysctl: hostSysctl(),
+      families: [...new Set(podCidrs.map((cidr) => cidr.family))],
+      bridgeNetfilter: !(disableKubeProxy && flannelBackend === 'none'),
+      log: log.child({ part: 'kernel' }),
+      signal,
+    }).catch(
+      (error) => !isAbort(error) && log.warn('the kernel could not be prepared', { error: describeError(error) }),
+    );
+
+    const serverVersion = await askVersion(uplink, clock, signal);
+    const nodes = nodeInformer(uplink, clock, log);
+    await stack.start('node watch', nodes, signal);
+    const flannel = flannelOf({
+      ...common,
+      uplink,
+      nodes,
+      monitor,
+      onSubnets: (blocks) => kubelet?.pods.subnetChanged(within(blocks)),
+    });
+    if (flannel) status.watch({ flannel: await stack.start('flannel', flannel, signal) });
+
+    kubelet = await startKubelet({
+      ...common,
+      meta: loaded,
+      settings,
+      facts: await facts,
+      uplink,
+      cri,
+      criStarted,
+      nodes,
+      serverVersion,
+      onPart: (parts) => status.watch(parts),
+    });
+    await Promise.race([kubelet.node.whenReady(), aborted(signal)]);
+    if (!signal.aborted) notifier.ready('the node is ready');
+    await aborted(signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    notifier.stopping();
+    log.info('k3s-agent stops; containers go on');
+    await stack.stop();
+  }
+}
+
+/** All nodes, trimmed to what flannel needs; the own one whole. Newer servers show them to k3s-controller only. */
+function nodeInformer(uplink: Uplink, clock: Clock, log: Logger): Informer<Node> {
+  return new Informer<Node>({
+    client: uplink.controller,
+    path: '/api/v1/nodes',
+    transform: (node) => (node.metadata.name === uplink.joined.nodeName ? node : trimNode(node)),
+    clock,
+    log: log.child({ part: 'nodes' }),
+  });
+}
+
+interface FlannelInput {
+  config: Loaded['config'];
+  paths: AgentPaths;
+  uplink: Uplink;
+  nodes: Informer<Node>;
+  monitor: NetMonitor;
+  exec: Exec;
+  clock: Clock;
+  log: Logger;
+  onSubnets: (blocks: readonly string[]) => void;
+}
+
+function flannelOf(input: FlannelInput): Flannel | undefined {
+  const { config, paths, uplink, nodes, monitor, exec, clock, log, onSubnets } = input;
+  const server = uplink.joined.config;
+  if (server.flannelBackend === 'none') return undefined;
+  return new Flannel({
+    nodeName: uplink.joined.nodeName,
+    nodeIps: uplink.joined.nodeIps,
+    nodeExternalIps: config.nodeExternalIps,
+    ...(config.flannelIface ? { iface: config.flannelIface } : {}),
+    ...(config.flannelConf ? { flannelConf: config.flannelConf } : {}),
+    ...(config.flannelCniConf ? { cniConf: config.flannelCniConf } : {}),
+    serverConfig: {
+      backend: server.flannelBackend,
+      clusterCidrs: server.podCidrs.map(formatCidr),
+      ipv6Masq: server.flannelIpv6Masq,
+      externalIp: server.flannelExternalIp,
+    },
+    paths: {
+      netConf: paths.netConf,
+      conflist: paths.conflist,
+      subnetEnv: '/run/flannel/subnet.env',
+      hostLocal: '/var/lib/cni/networks/cbr0',
+    },
+    client: uplink.kubelet,
+    nodes,
+    monitor,
+    exec,
+    ip: createIp(exec),
+    sysctl: hostSysctl(),
+    clock,
+    log: log.child({ part: 'flannel' }),
+    onSubnetChanged: ({ current }) => onSubnets(current),
+  });
+}
+
+/** `v1.36.3+k3s1`; asked until the API server, which starts after the supervisor, answers. */
+async function askVersion(uplink: Uplink, clock: Clock, signal: AbortSignal): Promise<string> {
+  const backoff = createBackoff({ initialMs: 200, maxMs: 3_000 });
+  while (true)
+    try {
+      const { gitVersion } = await uplink.kubelet.get<{ gitVersion?: unknown }>('/version', { signal });
+      return typeof gitVersion === 'string' ? gitVersion : '';
+    } catch {
+      await clock.sleep(backoff.next(), signal);
+    }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,269 @@
+import { availableParallelism } from 'node:os';
+import type { AgentConfig, NodeMeta } from '../config/index.ts';
+import { AgentError, type Cidr, type Clock, cidrContains, type Logger, parseCidr } from '../core/index.ts';
+import type { Cri } from '../cri/index.ts';
+import { type Exec, readText } from '../host/index.ts';
+import { Informer, isNotFound, KubeEventRecorder, type Node, type Secret, type Service } from '../kube/index.ts';
+import {
+  ApiPodSource,
+  createMaterials,
+  createProbeRunner,
+  DEFAULT_THRESHOLDS,
+  DesiredCache,
+  ImagePuller,
+  KubeletServer,
+  kubeletVersion,
+  LeaseKeeper,
+  NodeController,
+  PodManager,
+  parseVersion,
+  pressureGauge,
+} from '../kubelet/index.ts';
+import type { HostFacts } from './host-facts.ts';
+import type { KubeletSettings } from './kubelet-args.ts';
+import { nodeIdentity } from './node-identity.ts';
+import type { AgentPaths } from './paths.ts';
+import type { Stack } from './stack.ts';
+import type { Uplink } from './uplink.ts';
+
+export interface KubeletInput {
+  config: AgentConfig;
+  meta: NodeMeta;
+  settings: KubeletSettings;
+  paths: AgentPaths;
+  facts: HostFacts;
+  uplink: Uplink;
+  cri: Cri;
+  criStarted: Promise<void>;
+  nodes: Informer<Node>;
+  /** `v1.36.3+k3s1` */
+  serverVersion: string;
+  stack: Stack;
+  exec: Exec;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  /** Called as each part comes up. */
+  onPart: (parts: Partial<Kubelet>) => void;
+}
+
+export interface Kubelet {
+  node: NodeController;
+  lease: LeaseKeeper;
+  pods: PodManager;
+  server: KubeletServer;
+}
+
+/** Registers the Node at once; pods and the kubelet API follow as soon as the container runtime answers. */
+export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
+  const { uplink, cri, stack, clock, log, signal, paths } = input;
+  const client = uplink.kubelet;
+  const name = uplink.joined.nodeName;
+  const version = kubeletVersion(input.serverVersion);
+  const identity = () => nodeIdentity({ ...input, ...input.facts, joined: uplink.joined, kubeletVersion: version });
+  const node = new NodeController({
+    client,
+    identity: identity(),
+    runtime: cri.runtime,
+    images: () => cri.images.listImages(),
+    pressure: pressureGauge([paths.kubeletDir, paths.agentDir], DEFAULT_THRESHOLDS, () => clock.monotonic()),
+    clock,
+    log: log.child({ part: 'node' }),
+  });
+  input.nodes.subscribe(({ type, key, object }) => {
+    if (key === name) node.observed(type === 'deleted' ? undefined : object);
+  });
+  cri.events.subscribe((event) => {
+    if (event.type === 'images') node.imagesChanged();
+    else if (event.type === 'resync') node.poke();
+  });
+  uplink.renewer.onRenewed(() => node.update(identity()));
+  await stack.start('node', node, signal);
+  const lease = new LeaseKeeper({
+    client,
+    nodeName: name,
+    nodeUid: () => node.uid,
+    clock,
+    log: log.child({ part: 'lease' }),
+  });
+  await stack.start('node lease', lease, signal);
+  input.onPart({ node, lease });
+  const podSource = new ApiPodSource({ client, nodeName: name, clock, log: log.child({ part: 'pods' }) });
+  await stack.start('pod watch', podSource, signal);
+  const services = serviceInformer(input);
+  await stack.start('service watch', services, signal);
+
+  await input.criStarted;
+  node.poke();
+  const pods = await startPods({ ...input, node, services, podSource });
+  input.onPart({ pods });
+  const server = kubeletServer(input, pods);
+  const serving = uplink.joined.serving.then(async (first) => {
+    let pair = first;
+    const api = server(() => pair);
+    uplink.renewer.onRenewed((renewal) => {
+      pair = renewal.serving;
+      api.reload();
+    });
+    return await stack.start('kubelet API', api, signal);
+  });
+  input.onPart({ server: await serving });
+  return { node, lease, pods, server: await serving };
+}
+
+interface PodsInput extends KubeletInput {
+  node: NodeController;
+  services: Informer<Service>;
+  podSource: ApiPodSource;
+}
+
+async function startPods(input: PodsInput): Promise<PodManager> {
+  const { uplink, cri, stack, clock, log, signal, settings, paths, facts, node, services, podSource } = input;
+  const client = uplink.kubelet;
+  const hostIps = () => uplink.joined.nodeIps;
+  const materials = createMaterials({
+    rootDir: paths.kubeletDir,
+    client,
+    clock,
+    log: log.child({ part: 'volumes' }),
+    exec: input.exec,
+    node: () => ({
+      name: uplink.joined.nodeName,
+      labels: node.node?.metadata.labels ?? {},
+      taints: node.node?.spec?.taints ?? [],
+      allocatable: (node.node?.status?.allocatable ?? {}) as Record<string, string>,
+      hostIps: hostIps(),
+      hostname: facts.hostname,
+    }),
+    services: { list: () => services.list(), synced: () => services.synced },
+    dns: {
+      clusterDns: settings.clusterDns ?? uplink.joined.config.clusterDns,
+      clusterDomain: settings.clusterDomain ?? uplink.joined.config.clusterDomain,
+      resolvConf: settings.resolvConf ?? uplink.joined.resolvConf,
+    },
+    cgroups: { version: facts.cgroupVersion, driver: cri.cgroupDriver() ?? 'cgroupfs' },
+    runtimeHandler: (className, inner) => runtimeHandler(input, className, inner),
+    seccompDefault: settings.seccompDefault,
+    // ServiceLB's pods of k3s need these two (pkg/daemons/agent/agent_linux.go).
+    allowedUnsafeSysctls: ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', ...settings.allowedUnsafeSysctls],
+    ...(settings.podPidsLimit === undefined ? {} : { podPidsLimit: settings.podPidsLimit }),
+    cpuCfsQuota: settings.cpuCfsQuota,
+    memoryCapacity: facts.capacity.memory,
+  });
+  await materials.start(signal);
+  const late: { pods?: PodManager } = {};
+  const recorder = new KubeEventRecorder({
+    client,
+    component: 'kubelet',
+    host: uplink.joined.nodeName,
+    clock,
+    log: log.child({ part: 'events' }),
+    whenQuiet: (inner) => late.pods?.whenQuiet(inner) ?? Promise.resolve(),
+  });
+  const parallel = settings.serializeImagePulls ? 1 : settings.maxParallelImagePulls;
+  const images = new ImagePuller({
+    images: cri.images,
+    clock,
+    log: log.child({ part: 'images' }),
+    secret: (namespace, name, inner) =>
+      client.get<Secret>(`/api/v1/namespaces/${namespace}/secrets/${name}`, { signal: inner }),
+    nodeConfig: async () => {
+      const text = await readText(paths.nodePullConfig);
+      return text === undefined ? undefined : (JSON.parse(text) as unknown);
+    },
+    authFor: ({ domain, path }) => cri.registries.authFor(`${domain}/${path}`)[0],
+    ...(parallel === undefined ? {} : { maxParallel: parallel }),
+  });
+  const pods = new PodManager({
+    source: podSource,
+    runtime: cri.runtime,
+    events: cri.events,
+    images,
+    materials,
+    recorder,
+    client,
+    probes: createProbeRunner({ runtime: cri.runtime, recorder, clock }),
+    nodeName: uplink.joined.nodeName,
+    hostIps,
+    serverMinor: () => parseVersion(input.serverVersion)?.[1] ?? 0,
+    clock,
+    log: log.child({ part: 'pods' }),
+    cache: new DesiredCache({ path: paths.desiredPods, clock, log }),
+    slots: Math.max(2, availableParallelism()),
+  });
+  late.pods = pods;
+  await stack.start('volumes', { start: async () => {}, stop: () => materials.stop() }, signal);
+  return await stack.start('pods', pods, signal);
+}
+
+/** What service environment variables are made of; the rest of a Service stays at the server. */
+function serviceInformer({ uplink, clock, log }: KubeletInput): Informer<Service> {
+  return new Informer<Service>({
+    client: uplink.kubelet,
+    path: '/api/v1/services',
+    transform: ({ metadata: { name, namespace, uid, resourceVersion } = {}, spec }) => ({
+      metadata: {
+        ...(name ? { name } : {}),
+        ...(namespace ? { namespace } : {}),
+        ...(uid ? { uid } : {}),
+        ...(resourceVersion ? { resourceVersion } : {}),
+      },
+      spec: {
+        ...(spec?.clusterIP ? { clusterIP: spec.clusterIP } : {}),
+        ...(spec?.ports ? { ports: spec.ports } : {}),
+      },
+    }),
+    clock,
+    log: log.child({ part: 'services' }),
+  });
+}
+
+async function runtimeHandler({ uplink }: KubeletInput, className: string, signal: AbortSignal): Promise<string> {
+  try {
+    const found = await uplink.kubelet.get<{ handler?: string }>(
+      `/apis/node.k8s.io/v1/runtimeclasses/${encodeURIComponent(className)}`,
+      { signal },
+    );
+    return found.handler ?? '';
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    throw new AgentError({
+      code: 'RUNTIME_CLASS',
+      message: `runtimeclass.node.k8s.io "${className}" not found`,
+      cause: error,
+    });
+  }
+}
+
+function kubeletServer(input: KubeletInput, pods: PodManager) {
+  const { uplink, config, cri, clock, log, settings } = input;
+  const ipv6 = uplink.joined.nodeIps[0]?.includes(':') === true;
+  return (serving: () => { cert: string; key: string }) =>
+    new KubeletServer({
+      bindAddress: config.bindAddress ?? (ipv6 ? '::' : '0.0.0.0'),
+      port: settings.port,
+      nodeName: uplink.joined.nodeName,
+      serving,
+      clientCa: () => uplink.joined.clientCa,
+      kube: uplink.kubelet,
+      pods: () => pods.pods(),
+      runtime: cri.runtime,
+      events: cri.events,
+      checks: [
+        {
+          name: 'syncloop',
+          check: () => {
+            if (cri.status().state === 'failing') throw new Error('the container runtime is down');
+          },
+        },
+      ],
+      clock,
+      log: log.child({ part: 'kubelet-api' }),
+    });
+}
+
+/** Whether every address lies in one of the blocks. */
+export function within(blocks: readonly string[]): (addresses: readonly string[]) => boolean {
+  const parsed: Cidr[] = blocks.map(parseCidr);
+  return (addresses) => addresses.every((address) => parsed.some((block) => cidrContains(block, address)));
+}

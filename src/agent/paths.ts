@@ -1,0 +1,27 @@
+/** Files and folders of the agent that are not one room's own; places and names are k3s's. */
+export interface AgentPaths {
+  agentDir: string;
+  supervisorLbState: string;
+  apiLbState: string;
+  netConf: string;
+  conflist: string;
+  cniConfDir: string;
+  desiredPods: string;
+  kubeletDir: string;
+  nodePullConfig: string;
+}
+
+export function agentPaths(dataDir: string): AgentPaths {
+  const agentDir = `${dataDir.replace(/\/+$/, '')}/agent`;
+  return {
+    agentDir,
+    supervisorLbState: `${agentDir}/etc/k3s-agent-load-balancer.json`,
+    apiLbState: `${agentDir}/etc/k3s-api-server-agent-load-balancer.json`,
+    netConf: `${agentDir}/etc/flannel/net-conf.json`,
+    conflist: `${agentDir}/etc/cni/net.d/10-flannel.conflist`,
+    cniConfDir: `${agentDir}/etc/cni/net.d`,
+    desiredPods: `${agentDir}/k3s-agent-pods.json`,
+    kubeletDir: '/var/lib/kubelet',
+    nodePullConfig: '/var/lib/kubelet/config.json',
+  };
+}

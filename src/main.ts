@@ -1,0 +1,49 @@
+import { runAgent, runStatus, VERSION } from './agent/index.ts';
+import { helpText, loadConfig } from './config/index.ts';
+import { AgentError, describeError } from './core/index.ts';
+import { createLogger } from './host/index.ts';
+
+/** Exit codes: 0 stopped in order, 1 failed or not healthy, 2 wrong use, 3 `status` found no agent. */
+async function main(argv: readonly string[]): Promise<number> {
+  const loaded = await loadConfig({ argv, env: process.env });
+  const print = (text: string) => void process.stdout.write(text);
+  switch (loaded.command) {
+    case 'help':
+      print(helpText());
+      return 0;
+    case 'version':
+      print(`k3s-agent version ${VERSION}\nnode ${process.version}\n`);
+      return 0;
+    case 'status':
+      return runStatus({ json: loaded.json, print, now: Date.now() });
+    case 'agent': {
+      const style = process.env.JOURNAL_STREAM ? 'journal' : 'text';
+      const log = createLogger({ debug: loaded.config.debug || loaded.config.verbosity > 0, style });
+      const stop = new AbortController();
+      for (const name of ['SIGTERM', 'SIGINT'] as const)
+        process.on(name, () => {
+          if (stop.signal.aborted) process.exit(1);
+          stop.abort();
+        });
+      // A fault nobody foresaw belongs to one task; the pods of all others must not pay for it with a restart.
+      process.on('unhandledRejection', (error) =>
+        log.error('an unexpected fault', { error: describeError(error), stack: stackOf(error) }),
+      );
+      await runAgent({ loaded, log, signal: stop.signal });
+      return 0;
+    }
+  }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 4).join(' | ') : '';
+}
+
+main(process.argv.slice(2)).then(
+  (code) => process.exit(code),
+  (error) => {
+    const remedy = error instanceof AgentError && error.remedy ? `\nwhat to do: ${error.remedy}` : '';
+    process.stderr.write(`k3s-agent: ${describeError(error)}${remedy}\n`);
+    process.exit(error instanceof AgentError && error.code.startsWith('CONFIG_') ? 2 : 1);
+  },
+);

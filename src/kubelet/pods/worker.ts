@@ -16,6 +16,10 @@ import { goDuration } from './restart.ts';
 import { computePodStatus } from './status/status.ts';
 import { isUrgent } from './status/urgency.ts';
 
+/** How long a change that nobody waits for waits for the next one. */
+const LAZY_MS = 1_000;
+const ENDING_MS = 5_000;
+
 /**
  * Looks after one pod: plans, performs what was planned, writes the status, and again after each happening. Steps run
  * side by side; none of them holds up the planning, and nothing of it is shared with other pods but the slots.
@@ -316,7 +320,9 @@ export class PodWorker {
       now: clock.now(),
     });
     this.memory.status = status;
-    writer.set(this.#pod, status, isUrgent(before ?? this.#pod.status, status));
+    const urgent = this.#ending === undefined && isUrgent(before ?? this.#pod.status, status);
+    // An ending pod's status is flushed with its last word; whoever waits for its end watches the deletion.
+    writer.set(this.#pod, status, urgent ? 0 : this.#ending ? ENDING_MS : LAZY_MS);
     this.#deps.onStatus(this.#pod, status);
   }
 

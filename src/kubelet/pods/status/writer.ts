@@ -8,8 +8,6 @@ export interface StatusWriterOptions {
   log: Logger;
   /** Writes at once; 4 when left out. */
   lanes?: number;
-  /** How long an unimportant change waits for the next one, milliseconds; 1000 when left out. */
-  lazyMs?: number;
 }
 
 interface Tracked {
@@ -76,8 +74,8 @@ export class StatusWriter {
     return count;
   }
 
-  /** The status a pod should have. `urgent`: somebody waits for it. */
-  set(pod: Pod, status: PodStatus, urgent: boolean): void {
+  /** The status a pod should have, to be written within `delayMs`. */
+  set(pod: Pod, status: PodStatus, delayMs: number): void {
     const tracked = this.#track(pod);
     if (!tracked.busy && this.#difference(tracked, status) === undefined) {
       tracked.wanted = undefined;
@@ -85,7 +83,7 @@ export class StatusWriter {
       return;
     }
     const now = this.#options.clock.monotonic();
-    const due = urgent ? now : now + (this.#options.lazyMs ?? 1_000);
+    const due = now + delayMs;
     tracked.due = tracked.wanted ? Math.min(tracked.due, due) : due;
     tracked.wanted = status;
     this.#pump();
@@ -140,6 +138,7 @@ export class StatusWriter {
     const tracked = this.#pods.get(uid);
     if (tracked) this.#settle(tracked);
     this.#pods.delete(uid);
+    this.#pump();
   }
 
   /** Resolves when no write is due or under way: for those who should not be in the way. */

@@ -1,3 +1,4 @@
+export * from './create-materials.ts';
 export * from './images/index.ts';
 export * from './materials.ts';
 export * from './node/index.ts';

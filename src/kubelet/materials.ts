@@ -1,5 +1,5 @@
 import type { Clock, Logger } from '../core/index.ts';
-import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../cri/types.ts';
+import type { ContainerConfig, PodSandboxConfig } from '../cri/types.ts';
 import type { Exec } from '../host/index.ts';
 import type { Container, EphemeralContainer, KubeClient, Pod, Secret, Service, Taint } from '../kube/index.ts';
 
@@ -166,8 +166,10 @@ export interface MaterialsOptions {
   cpuCfsQuota?: boolean;
   /** Bytes of RAM, for OOM scores. */
   memoryCapacity: number;
-  /** The node's own resolv.conf (K3S_RESOLV_CONF, --resolv-conf); empty: pods get none of the host's. */
-  runtimeSupports?: { recursiveReadOnly?: boolean; userNamespaces?: boolean };
+  /** What the runtime's Status said of its features. */
+  runtimeSupports?: { recursiveReadOnly?: boolean; userNamespaces?: boolean; supplementalGroupsPolicy?: boolean };
+  /** Names of environment variables as servers from 1.32 allow them (true when left out), or only C identifiers. */
+  relaxedEnvNames?: boolean;
 }
 
 export interface DnsOptions {
@@ -176,6 +178,3 @@ export interface DnsOptions {
   /** Path of the host's resolv.conf; undefined: none is used. */
   resolvConf: string | undefined;
 }
-
-/** QoS class, and the resources of one container as the CRI takes them. Pure; see containers/resources.ts. */
-export type { LinuxContainerResources };

@@ -51,7 +51,9 @@ function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: Admissi
       `OutOf${short.resource}`,
       `Node didn't have enough resource: ${short.resource}, requested: ${short.requested}, used: ${short.used}, capacity: ${short.capacity}`,
     );
-  if (!selectsNode(pod, node)) return predicate('NodeAffinity', "node(s) didn't match Pod's node affinity/selector");
+  // Every Node has labels; without any, it is not known yet.
+  if (Object.keys(node.labels).length > 0 && !selectsNode(pod, node))
+    return predicate('NodeAffinity', "node(s) didn't match Pod's node affinity/selector");
   if (pod.spec.nodeName && pod.spec.nodeName !== node.name)
     return predicate('NodeName', "node(s) didn't match the requested node name");
   if (portsTaken(pod, active))

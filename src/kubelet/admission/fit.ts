@@ -8,6 +8,9 @@ export interface Shortage {
   capacity: number;
 }
 
+/** In the order in which upstream looks at them. */
+const BASE = ['cpu', 'memory', 'ephemeral-storage'];
+
 /** Requests of a pod that was admitted; one that can't be read uses nothing, since it can't run either. */
 function usedBy(pod: Pod): Amounts {
   try {
@@ -34,17 +37,19 @@ export function shortage(
   const capacity = (name: string) =>
     allocatable[name] === undefined ? 0 : amountOf(name, allocatable[name] as string);
   const pods = capacity('pods');
-  if (active.length + 1 > pods) return { resource: 'pods', requested: 1, used: active.length, capacity: pods };
+  if (allocatable.pods !== undefined && active.length + 1 > pods)
+    return { resource: 'pods', requested: 1, used: active.length, capacity: pods };
   const requests = [...podRequests(pod)].filter(([, amount]) => amount > 0);
   if (requests.length === 0) return undefined;
   const used: Amounts = new Map();
   for (const other of active)
     for (const [name, amount] of usedBy(other)) used.set(name, (used.get(name) ?? 0) + amount);
-  const order = ['cpu', 'memory', 'ephemeral-storage'];
-  const rank = (name: string) => (order.includes(name) ? order.indexOf(name) : order.length);
+  const rank = (name: string) => (BASE.includes(name) ? BASE.indexOf(name) : BASE.length);
   requests.sort(([a], [b]) => rank(a) - rank(b));
   for (const [resource, requested] of requests) {
-    if (isExtended(resource) && allocatable[resource] === undefined) continue;
+    // Of a node that has not told its resources yet nothing can be said; refusing would be for good.
+    const unknown = allocatable[resource] === undefined && (isExtended(resource) || BASE.includes(resource));
+    if (unknown) continue;
     const have = capacity(resource);
     const taken = used.get(resource) ?? 0;
     if (requested > have - taken) return { resource, requested, used: taken, capacity: have };

@@ -1,0 +1,3 @@
+export * from './manager.ts';
+export * from './names.ts';
+export * from './settings.ts';

@@ -1,0 +1,25 @@
+import { access, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { hugepageUnit } from './resources.ts';
+
+/** Page sizes of the kernel, as its hugetlb controller names them. */
+export async function hugepageUnits(): Promise<string[]> {
+  const entries = await readdir('/sys/kernel/mm/hugepages').catch(() => []);
+  return entries
+    .map((name) => /^hugepages-(\d+)kB$/.exec(name)?.[1])
+    .filter((kb) => kb !== undefined)
+    .map((kb) => hugepageUnit(Number(kb) * 1024))
+    .sort();
+}
+
+/** True if the kernel can bound swap. `kubepods`: path of a cgroup below the root, since v2's root has no such file. */
+export async function hasSwapController(version: 1 | 2, mount: string, kubepods: string): Promise<boolean> {
+  const file =
+    version === 2
+      ? join(mount, kubepods, 'memory.swap.max')
+      : join(mount, 'memory', kubepods, 'memory.memsw.limit_in_bytes');
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}

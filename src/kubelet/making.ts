@@ -1,0 +1,147 @@
+import { AgentError, describeError, errorCode, isAbort } from '../core/index.ts';
+import type { Pod } from '../kube/index.ts';
+import type { CgroupManager } from './cgroups/index.ts';
+import { etcHostsMount, makeLogFolder, readResolvConf, terminationLogMount } from './containers/files.ts';
+import {
+  type AnyContainer,
+  configError,
+  envReferences,
+  makeContainerConfig,
+  makeEnvironment,
+  makeSandboxConfig,
+  parseResolvConf,
+  planMounts,
+  podDns,
+  podHostname,
+  podLongName,
+  type ResourceHost,
+  type SecurityOptions,
+  serviceVariables,
+  verifyNonRoot,
+} from './containers/index.ts';
+import type { ContainerMaterials, ContainerRequest, MaterialsOptions, SandboxMaterials } from './materials.ts';
+import { type Referenced, type References, referenceKey } from './references/index.ts';
+import { makeMounts } from './subpaths.ts';
+import type { Layout, Mounter } from './volumes/index.ts';
+
+/** What making sandboxes and containers needs beside the pod. */
+export interface MakingContext {
+  options: MaterialsOptions;
+  logDir: string;
+  layout: Layout;
+  references: References;
+  mounter: Mounter;
+  cgroups: CgroupManager;
+  host: ResourceHost;
+  security: SecurityOptions;
+}
+
+export async function makeSandboxMaterials(
+  pod: Pod,
+  attempt: number,
+  context: MakingContext,
+  signal: AbortSignal,
+): Promise<SandboxMaterials> {
+  const { options, logDir, cgroups, host } = context;
+  const { dns } = options;
+  try {
+    const className = pod.spec.runtimeClassName;
+    const runtimeHandler = className ? await options.runtimeHandler(className, signal) : '';
+    if (pod.spec.hostUsers === false && options.runtimeSupports?.userNamespaces !== true)
+      throw new AgentError({
+        code: 'POD_SANDBOX_CONFIG',
+        message: `RuntimeClass handler "${runtimeHandler}" does not support user namespaces`,
+      });
+    const own = dns.resolvConf ? parseResolvConf(await readResolvConf(dns.resolvConf)) : parseResolvConf('');
+    const { config, notices } = podDns(pod, { dns, host: own, hostIps: options.node().hostIps });
+    const sandbox = makeSandboxConfig(pod, {
+      attempt,
+      cgroupParent: cgroups.parent(pod),
+      logDir,
+      dns: config,
+      hostname: podHostname(pod, dns.clusterDomain),
+      host,
+    });
+    return { config: sandbox, runtimeHandler, notices };
+  } catch (cause) {
+    if (isAbort(cause) || signal.aborted) throw cause;
+    throw new AgentError({
+      code: 'POD_SANDBOX_CONFIG',
+      message: `failed to generate sandbox config for pod "${podLongName(pod)}": ${describeError(cause)}`,
+      cause,
+    });
+  }
+}
+
+export async function makeContainerMaterials(
+  request: ContainerRequest,
+  context: MakingContext,
+  signal: AbortSignal,
+): Promise<ContainerMaterials> {
+  const { pod, container, restartCount, podIps, volumes, image } = request;
+  const { options, layout, host, security } = context;
+  try {
+    verifyNonRoot(pod, container, image);
+    const { variables, notices } = await environment(request, context, signal);
+    const planned = planMounts(container, volumes, {
+      environment: variables,
+      recursiveReadOnly: options.runtimeSupports?.recursiveReadOnly === true,
+    });
+    const podDir = layout.podDir(pod.metadata.uid as string);
+    const { mounter } = context;
+    const mounts = await makeMounts(planned, { podDir, container: container.name, mounter, log: options.log, signal });
+    const name = pod.spec.hostNetwork
+      ? { hostname: options.node().hostname, name: options.node().hostname, domain: '' }
+      : podHostname(pod, options.dns.clusterDomain);
+    const hosts = await etcHostsMount({ pod, container, podIps, podDir }, name);
+    const message = await terminationLogMount({ pod, container, restartCount, podDir });
+    await makeLogFolder(context.logDir, pod, container);
+    const config = makeContainerConfig({
+      pod,
+      container,
+      restartCount,
+      image,
+      environment: variables,
+      mounts: [...mounts, ...(hosts ? [hosts] : []), ...(message ? [message] : [])],
+      targetContainerId: request.targetContainerId,
+      host,
+      security,
+    });
+    return { config, notices };
+  } catch (error) {
+    if (isAbort(error) || errorCode(error) === 'CONTAINER_CONFIG') throw error;
+    throw configError(describeError(error), error);
+  }
+}
+
+async function environment(request: ContainerRequest, context: MakingContext, signal: AbortSignal) {
+  const { pod, podIps } = request;
+  const container: AnyContainer = request.container;
+  const { options, references } = context;
+  const { services } = options;
+  if (!services.synced()) throw configError('services have not yet been read at least once, cannot construct envvars');
+  const namespace = pod.metadata.namespace as string;
+  const objects = new Map<string, Referenced>();
+  await Promise.all(
+    envReferences(container).map(async ({ kind, name }) => {
+      const ref = { kind, namespace, name };
+      try {
+        objects.set(referenceKey(ref), await references.get(ref, signal));
+      } catch (error) {
+        // Whether its absence matters is for the environment to say, in the order of its variables.
+        if (errorCode(error) !== 'REFERENCE_ABSENT') throw error;
+      }
+    }),
+  );
+  const { hostIps, allocatable } = options.node();
+  return makeEnvironment({
+    pod,
+    container,
+    resolved: (kind, name) => objects.get(referenceKey({ kind, namespace, name })),
+    serviceVariables: serviceVariables(services.list(), namespace, pod.spec.enableServiceLinks !== false),
+    allocatable,
+    hostIps,
+    podIps,
+    relaxedNames: options.relaxedEnvNames ?? true,
+  });
+}

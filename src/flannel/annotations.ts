@@ -38,6 +38,23 @@ export function annotationPatch(question: AnnotationQuestion): Record<string, st
 }
 
 /**
+ * In dual stack the original's peers act on a change only if the values of BOTH families changed (flannel
+ * pkg/subnet/kube/kube.go handleUpdateLeaseEvent). This names the family whose values a patch leaves alone, so that the
+ * caller can give it a new hardware address along with the change; undefined if peers notice anyway.
+ */
+export function unnoticedFamily(
+  patch: Readonly<Record<string, string | null>>,
+  { current, addresses }: Pick<AnnotationQuestion, 'current' | 'addresses'>,
+): Family | undefined {
+  const announced =
+    current[`${PREFIX}kube-subnet-manager`] === 'true' && current[`${PREFIX}backend-type`] !== undefined;
+  if (!announced || addresses[4] === undefined || addresses[6] === undefined) return undefined;
+  const touched = (family: Family) => KEYS[family].data in patch || KEYS[family].publicIp in patch;
+  if (touched(4) === touched(6)) return undefined;
+  return touched(4) ? 6 : 4;
+}
+
+/**
  * The hardware address of the own tunnel end: the one peers know from the annotations, else the existing device's,
  * else a random locally administered one.
  */
@@ -48,8 +65,11 @@ export function vtepMac(options: {
   randomBytes: (n: number) => Uint8Array;
 }): string {
   const stored = backendData(options.annotations[KEYS[options.family].data]).mac ?? options.existing;
-  if (stored !== undefined) return stored;
-  const bytes = options.randomBytes(6);
+  return stored ?? randomMac(options.randomBytes);
+}
+
+export function randomMac(randomBytes: (n: number) => Uint8Array): string {
+  const bytes = randomBytes(6);
   bytes[0] = ((bytes[0] as number) & 0xfe) | 0x02;
   return [...bytes].map((b) => b.toString(16).padStart(2, '0')).join(':');
 }

@@ -11,7 +11,7 @@ import {
   parseCidr,
 } from '../core/index.ts';
 import { type NetEvent, type NetworkState, publishIfChanged, readText } from '../host/index.ts';
-import { annotationPatch, vtepMac } from './annotations.ts';
+import { annotationPatch, randomMac, unnoticedFamily, vtepMac } from './annotations.ts';
 import { gatewaysOf, parseSubnetEnv } from './cni-files.ts';
 import { applyDatapath } from './datapath.ts';
 import { diffBridge, diffDatapath } from './diff.ts';
@@ -50,6 +50,8 @@ export class Flannel implements Component {
   #confError: string | undefined;
   #uplink: Uplink | undefined;
   #macs: Partial<Record<Family, string>> = {};
+  /** New hardware addresses that win over the annotations until those hold them. */
+  readonly #newMacs: Partial<Record<Family, string>> = {};
   #subnets: Subnets = {};
   #ownText = '';
   #previous: { gateways: string[]; mtu: number | undefined } = { gateways: [], mtu: undefined };
@@ -350,6 +352,13 @@ export class Flannel implements Component {
     const { state, families, vni, own } = options;
     for (const family of families) {
       const device = state.links.get(tunnelName(family, vni));
+      const fresh = this.#newMacs[family];
+      if (fresh !== undefined) {
+        const { mac } = backendData(own?.metadata.annotations?.[KEYS[family].data]);
+        if (mac === fresh) delete this.#newMacs[family];
+        this.#macs[family] = fresh;
+        continue;
+      }
       this.#macs[family] = vtepMac({
         annotations: own?.metadata.annotations ?? {},
         family,
@@ -380,15 +389,19 @@ export class Flannel implements Component {
       const address = uplink.addresses[family];
       if (this.#subnets[family] !== undefined && address !== undefined) addresses[family] = address;
     }
-    const annotations = annotationPatch({
-      backend: conf.backend,
-      current: own.metadata.annotations ?? {},
-      addresses,
-      macs: this.#macs,
-      externalIp: serverConfig.externalIp,
-      nodeExternalIps,
-    });
+    const current = own.metadata.annotations ?? {};
+    const { externalIp } = serverConfig;
+    const ask = () =>
+      annotationPatch({ backend: conf.backend, current, addresses, macs: this.#macs, externalIp, nodeExternalIps });
+    let annotations = ask();
     if (annotations === undefined) return;
+    const unnoticed = conf.backend.type === 'vxlan' ? unnoticedFamily(annotations, { current, addresses }) : undefined;
+    if (unnoticed !== undefined) {
+      this.#newMacs[unnoticed] = randomMac(randomBytes);
+      this.#macs[unnoticed] = this.#newMacs[unnoticed];
+      this.#tasks?.datapath.poke();
+      annotations = ask();
+    }
     const body = { metadata: { annotations } };
     const asked = `${own.metadata.uid} ${own.metadata.resourceVersion} ${JSON.stringify(body)}`;
     if (asked === this.#patched) return; // sent already, the store has just not seen it

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { parseCidr } from '../../../src/core/index.ts';
-import { annotationPatch, vtepMac } from '../../../src/flannel/annotations.ts';
+import { annotationPatch, unnoticedFamily, vtepMac } from '../../../src/flannel/annotations.ts';
 import { conflistText, parseSubnetEnv, subnetEnvText } from '../../../src/flannel/cni-files.ts';
 import { leaseOf, subnetsOf, trimNode } from '../../../src/flannel/lease.ts';
 import { netConfText, parseNetConf } from '../../../src/flannel/net-conf.ts';
@@ -95,6 +95,19 @@ describe('the own annotations', () => {
     assert.equal(patch?.[`${P}public-ip-overwrite`], '203.0.113.9');
     const back = annotationPatch({ ...question, current: patch as Record<string, string> });
     assert.deepEqual(back, { [`${P}public-ip`]: '10.99.0.2', [`${P}public-ip-overwrite`]: null });
+  });
+  it('name the family that hides a change of the other from peers of the original', () => {
+    const both = {
+      ...question,
+      addresses: { 4: '10.99.0.2', 6: 'fd00::2' },
+      macs: { 4: '02:00:00:00:00:04', 6: '02:00:00:00:00:06' },
+    };
+    const current = annotationPatch(both) as Record<string, string>;
+    assert.equal(unnoticedFamily(current, both), undefined); // the first announcement holds both
+    const moved = { ...both, current, addresses: { ...both.addresses, 4: '10.99.0.3' } };
+    assert.equal(unnoticedFamily(annotationPatch(moved) ?? {}, moved), 6);
+    const healed = { ...moved, macs: { ...both.macs, 6: '02:00:00:00:00:66' } };
+    assert.equal(unnoticedFamily(annotationPatch(healed) ?? {}, healed), undefined);
   });
   it('keep the hardware address that peers know; a new one is local and unicast', () => {
     const annotations = { [`${P}backend-data`]: '{"VNI":1,"VtepMAC":"1e:61:a8:1d:e2:4a"}' };

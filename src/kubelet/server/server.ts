@@ -309,7 +309,9 @@ export class KubeletServer implements Component {
 
   #refuse(error: unknown, answer: (body: Body) => void): void {
     const body = failureBody(error);
-    if (body.status >= 500) this.#log.warn('a request to the kubelet API failed', { error: describeError(error) });
+    // What is wrong with one request, its caller is told; only what nobody foresaw belongs into the log.
+    const level = error instanceof HttpFailure ? 'debug' : 'warn';
+    this.#log[level]('a request to the kubelet API failed', { status: body.status, error: describeError(error) });
     answer(body);
   }
 }

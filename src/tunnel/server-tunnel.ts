@@ -24,7 +24,7 @@ const RENEW_RETRY_MS = 30_000;
 /** A silent session's socket is given up after this; no server keeps a session longer without pings. */
 const ZOMBIE_MS = 75_000;
 const ANSWER_MS = 500;
-/** An open session that lives this long starts the backoff over: a server that drops each one is not hammered. */
+/** An open session that lives this long starts the backoff over. */
 const STEADY_MS = 10_000;
 
 export interface ServerTunnelOptions {
@@ -137,7 +137,8 @@ export class ServerTunnel {
         this.#once.clear('error');
         onHealth(true, 'tunnel connected');
         const end = await this.#serve(session);
-        if (clock.monotonic() - began > STEADY_MS) backoff.reset();
+        // Only a server that drops each new session is to be met with growing pauses.
+        if (end.silent !== undefined || clock.monotonic() - began > STEADY_MS) backoff.reset();
         error = end.error;
       } catch (e) {
         error = e;

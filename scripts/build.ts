@@ -30,7 +30,8 @@ const onlyUndiciAgent: Plugin = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^undici$/ }, () => ({ path: 'undici', namespace: 'slim' }));
     onLoad({ filter: /.*/, namespace: 'slim' }, () => ({
-      contents: "exports.Agent = require('undici/lib/dispatcher/agent.js');",
+      contents: `Object.assign(require('undici/lib/dispatcher/dispatcher.js').prototype, require('undici/lib/api'));
+        exports.Agent = require('undici/lib/dispatcher/agent.js');`,
       resolveDir: root,
     }));
   },

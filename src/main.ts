@@ -25,6 +25,13 @@ async function main(argv: readonly string[]): Promise<number> {
           if (stop.signal.aborted) process.exit(1);
           stop.abort();
         });
+      process.on('uncaughtException', (error) => {
+        log.error('the agent ends by a fault of its own; systemd starts it again, containers go on', {
+          error: describeError(error),
+          stack: stackOf(error),
+        });
+        process.exit(1);
+      });
       // A fault nobody foresaw belongs to one task; the pods of all others must not pay for it with a restart.
       process.on('unhandledRejection', (error) =>
         log.error('an unexpected fault', { error: describeError(error), stack: stackOf(error) }),

@@ -87,7 +87,7 @@ export async function runAgent(input: AgentInput): Promise<void> {
       (error) => !isAbort(error) && log.warn('the kernel could not be prepared', { error: describeError(error) }),
     );
 
-    const serverVersion = await askVersion(uplink, clock, signal);
+    const serverVersion = await askVersion(uplink, common);
     const nodes = nodeInformer(uplink, clock, log);
     await stack.start('node watch', nodes, signal);
     const flannel = flannelOf({
@@ -182,13 +182,18 @@ function flannelOf(input: FlannelInput): Flannel | undefined {
 }
 
 /** `v1.36.3+k3s1`; asked until the API server, which starts after the supervisor, answers. */
-async function askVersion(uplink: Uplink, clock: Clock, signal: AbortSignal): Promise<string> {
+async function askVersion(
+  uplink: Uplink,
+  { clock, log, signal }: Pick<Required<AgentInput>, 'clock' | 'log' | 'signal'>,
+): Promise<string> {
   const backoff = createBackoff({ initialMs: 200, maxMs: 3_000 });
   while (true)
     try {
       const { gitVersion } = await uplink.kubelet.get<{ gitVersion?: unknown }>('/version', { signal });
       return typeof gitVersion === 'string' ? gitVersion : '';
-    } catch {
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (backoff.attempts === 0) log.warn('the API server does not answer yet', { error: describeError(error) });
       await clock.sleep(backoff.next(), signal);
     }
 }

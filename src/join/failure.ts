@@ -23,6 +23,8 @@ export class JoinFailure extends AgentError {
   readonly certain: boolean;
   /** Milliseconds the server asks to wait. */
   readonly retryAfterMs: number | undefined;
+  /** The server said no, and pays for each time it is asked (scrypt): ask less often. */
+  readonly refused: boolean;
 
   constructor(init: {
     step: JoinStep;
@@ -31,6 +33,7 @@ export class JoinFailure extends AgentError {
     cause?: unknown;
     certain?: boolean;
     retryAfterMs?: number;
+    refused?: boolean;
   }) {
     super({
       code: `JOIN_${init.step.toUpperCase().replace('-', '_')}`,
@@ -41,6 +44,7 @@ export class JoinFailure extends AgentError {
     this.step = init.step;
     this.certain = init.certain ?? true;
     this.retryAfterMs = init.retryAfterMs;
+    this.refused = init.refused ?? false;
   }
 }
 

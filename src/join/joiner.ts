@@ -25,8 +25,6 @@ export interface Join {
   retry(): void;
 }
 
-/** Steps at which the server said no: asking again every second would only cost it (each password check is scrypt). */
-const REFUSED: readonly JoinStep[] = ['token', 'forbidden', 'node-password'];
 /** A wall clock that moved this much against the monotonic one was set. */
 const CLOCK_JUMP_MS = 5_000;
 
@@ -48,7 +46,7 @@ export function createJoin(options: JoinOptions): Join {
           options.onProgress?.({ phase: 'joined', attempt, joined });
           return joined;
         }
-        const pause = REFUSED.includes(result.step) ? slow.next() : quick.next();
+        const pause = result.refused ? slow.next() : quick.next();
         const retryInMs = Math.max(pause, Math.min(result.retryAfterMs ?? 0, 30_000));
         if (said.changed('failure', `${result.step} ${result.message}`))
           log.warn('can not join the cluster yet', {

@@ -159,15 +159,16 @@ export function createRenewer(options: JoinOptions, first: Joined): Renewer {
   };
 }
 
-type Pairs = Readonly<Record<CertName, Pick<CertPair, 'cert' | 'renewAt'>>>;
+type Pairs = Readonly<Record<CertName, Pick<CertPair, 'cert' | 'renewAt' | 'notAfter'>>>;
 
 function pairs(joined: Joined, serving: CertPair): Pairs {
   return { ...joined.certificates, 'serving-kubelet': serving };
 }
 
-/** Certificates whose time to be renewed has come. */
+/** Certificates to renew now: once the time of one has come, those that would follow soon go along. */
 export function dueNames(all: Pairs, now: number): CertName[] {
-  return CERT_NAMES.filter((name) => now >= all[name].renewAt);
+  if (now < soonest(all)) return [];
+  return CERT_NAMES.filter((name) => all[name].renewAt - now < Math.max(0, all[name].notAfter - now) * 0.3);
 }
 
 function soonest(all: Pairs): number {

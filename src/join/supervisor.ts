@@ -206,6 +206,7 @@ function isPasswordRefusal(answer: Answer): boolean {
 function passwordFailure(node: string, said: string): JoinFailure {
   return new JoinFailure({
     step: 'node-password',
+    refused: true,
     message: `the server knows a node named "${node}" with another password${said ? ` (${said})` : ''}`,
     remedy:
       `if this board was set up anew: kubectl delete node ${node} && kubectl -n kube-system delete secret ${node}.node-password.k3s --ignore-not-found; ` +
@@ -228,6 +229,7 @@ export function statusFailure(answer: Answer, path: string, target: string): Joi
   if (status === 401)
     return new JoinFailure({
       step: 'token',
+      refused: true,
       message: `the server rejects the token (HTTP 401${quote})`,
       remedy:
         'compare it with /var/lib/rancher/k3s/server/node-token on the server; a bootstrap token may have expired (k3s token list)',
@@ -235,6 +237,7 @@ export function statusFailure(answer: Answer, path: string, target: string): Joi
   if (status === 403)
     return new JoinFailure({
       step: 'forbidden',
+      refused: true,
       message: `${path}: the server knows the token but does not let it join nodes (HTTP 403${quote})`,
       remedy: 'use the token of /var/lib/rancher/k3s/server/node-token, or a bootstrap token made for agents',
     });

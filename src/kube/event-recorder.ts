@@ -43,6 +43,8 @@ const MAX_SOURCES = 1_000;
 const BURST = 25;
 const REFILL_MS = 300_000;
 const MAX_MESSAGE = 1024;
+/** How long an event gives way to more urgent writes. */
+const PATIENCE_MS = 5_000;
 /** Events older than this are of no use to anybody once the server is back. */
 const MAX_AGE_MS = 3_600_000;
 
@@ -59,13 +61,14 @@ export class KubeEventRecorder implements EventRecorder {
   readonly #backoff = createBackoff({ initialMs: 500, maxMs: 30_000, jitter: 0.5 });
   readonly #abort = new AbortController();
   #loop: Promise<void> | undefined;
-  #signal: AbortSignal | undefined;
+  #signal: AbortSignal = this.#abort.signal;
   #lastName = 0n;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
   }
 
+  /** Binds the sender to a signal; it works from the first event on, with or without. */
   async start(signal: AbortSignal): Promise<void> {
     this.#signal = AbortSignal.any([signal, this.#abort.signal]);
     this.#kick();
@@ -122,43 +125,51 @@ export class KubeEventRecorder implements EventRecorder {
   }
 
   #kick(): void {
-    if (this.#loop !== undefined || this.#signal === undefined || this.#signal.aborted) return;
+    if (this.#loop !== undefined || this.#signal.aborted) return;
     this.#loop = this.#run(this.#signal).finally(() => {
       this.#loop = undefined;
-      if (this.#queue.size > 0) this.#kick();
+      if (this.#queue.size > 0) this.#kick(); // put in between the last look and the end
     });
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { clock, client, whenQuiet, log } = this.#options;
-    while (!signal.aborted && this.#queue.size > 0) {
+    const { clock, client, log } = this.#options;
+    for (;;) {
+      await this.#giveWay(signal);
+      const next = this.#queue.entries().next().value;
+      if (next === undefined || signal.aborted) return;
+      const [key, pending] = next;
+      this.#queue.delete(key);
+      if (clock.now() - pending.last > MAX_AGE_MS) continue;
       try {
-        await whenQuiet?.(signal);
-        const next = this.#queue.entries().next().value;
-        if (next === undefined) continue;
-        const [key, pending] = next;
-        this.#queue.delete(key);
-        if (clock.now() - pending.last > MAX_AGE_MS) continue;
-        try {
-          await this.#send(key, pending, signal);
-          this.#backoff.reset();
-          this.#once.clear('error');
-        } catch (error) {
-          if (signal.aborted) return;
-          if (this.#once.changed('error', describeError(error)))
-            log.debug('an event was not accepted', { error: describeError(error) });
-          // Refused for good: namespace going away, name in use, quota.
-          if (!isTransient(error)) continue;
-          this.#requeue(key, pending);
-          const pause = new AbortController();
-          const unsubscribe = client.onReachable(() => pause.abort());
-          await clock.sleep(this.#backoff.next(), AbortSignal.any([signal, pause.signal])).catch(() => {});
-          unsubscribe();
-        }
-      } catch {
-        return; // whenQuiet ended by the signal
+        await this.#send(key, pending, signal);
+        this.#backoff.reset();
+        this.#once.clear('error');
+      } catch (error) {
+        if (signal.aborted) return;
+        if (this.#once.changed('error', describeError(error)))
+          log.debug('an event was not accepted', { error: describeError(error) });
+        // Refused for good: namespace going away, name in use, quota.
+        if (!isTransient(error)) continue;
+        this.#requeue(key, pending);
+        const pause = new AbortController();
+        const unsubscribe = client.onReachable(() => pause.abort());
+        await clock.sleep(this.#backoff.next(), AbortSignal.any([signal, pause.signal])).catch(() => {});
+        unsubscribe();
       }
     }
+  }
+
+  /** Patient, but not without end: a busy node's events are wanted too. */
+  async #giveWay(signal: AbortSignal): Promise<void> {
+    const { clock, whenQuiet } = this.#options;
+    const oldest = this.#queue.values().next().value;
+    const left = oldest === undefined ? 0 : Math.min(PATIENCE_MS, PATIENCE_MS - (clock.now() - oldest.first));
+    if (whenQuiet === undefined || left <= 0) return;
+    const enough = new AbortController();
+    const cancel = clock.after(left, () => enough.abort());
+    await whenQuiet(AbortSignal.any([signal, enough.signal])).catch(() => {});
+    cancel();
   }
 
   #requeue(key: string, pending: Pending): void {

@@ -101,9 +101,9 @@ describe('pods on a real containerd', { skip, timeout: 180_000 }, () => {
     assert.match(main?.imageID ?? '', /sha256:/);
     assert.ok(Math.abs(Date.parse(main?.state?.running?.startedAt as string) - Date.now()) < 20_000);
     assert.deepEqual(recorder.reasons('one'), ['Pulled', 'Created', 'Started']);
-    const [link] = await readdir(join(lab.dir, 'links'));
-    assert.match(link ?? '', /^one_default_main-[0-9a-f]{64}\.log$/);
-    assert.match(await readlink(join(lab.dir, 'links', link as string)), /main-0\.log$/);
+    const link = await until(async () => (await readdir(join(lab.dir, 'links')))[0], 5_000);
+    assert.match(link, /^one_default_main-[0-9a-f]{64}\.log$/);
+    assert.match(await readlink(join(lab.dir, 'links', link)), /main-0\.log$/);
   });
 
   it('shows a crash, an OOM-free exit code and the program that is not there', async () => {

@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto';
-import { AgentError, type Clock, describeError, isAbort, type Logger, Semaphore } from '../../core/index.ts';
+import {
+  AgentError,
+  abortError,
+  type Clock,
+  describeError,
+  isAbort,
+  type Logger,
+  Semaphore,
+} from '../../core/index.ts';
 import type { AuthConfig, CriImage, ImageService, PodSandboxConfig } from '../../cri/types.ts';
 import type { Pod, Secret } from '../../kube/index.ts';
 import { createKeyring, rulesOf } from './keyring.ts';
@@ -214,10 +222,10 @@ export class ImagePuller {
 function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   if (signal.aborted) {
     work.catch(() => {});
-    return Promise.reject(new DOMException('The operation was aborted', 'AbortError'));
+    return Promise.reject(abortError());
   }
   return new Promise<T>((resolve, reject) => {
-    const onAbort = () => reject(new DOMException('The operation was aborted', 'AbortError'));
+    const onAbort = () => reject(abortError());
     signal.addEventListener('abort', onAbort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });

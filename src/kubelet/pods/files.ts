@@ -1,4 +1,4 @@
-import { lstat, open, readdir, readlink, rm, symlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../../core/index.ts';
 
@@ -19,20 +19,22 @@ export interface LogLink {
   target: string;
 }
 
-/** `directory`: `/var/log/containers`. It must exist. */
+/** `directory`: `/var/log/containers`; made when first needed. */
 export function createLogLinks(directory: string): LogLinks {
   const pathOf = (l: Omit<LogLink, 'target'>): string => {
     // File names end at 255 bytes; upstream cuts the part before the id (legacy.go, LogSymlink).
-    const suffix = `.log`;
     const head = `${l.pod}_${l.namespace}_${l.container}-${l.id}`.slice(0, 251);
-    return join(directory, head + suffix);
+    return join(directory, `${head}.log`);
   };
   return {
     async add(link) {
       try {
         await symlink(link.target, pathOf(link));
       } catch (error) {
-        if (errorCode(error) !== 'EEXIST') throw error;
+        if (errorCode(error) === 'EEXIST') return;
+        if (errorCode(error) !== 'ENOENT') throw error;
+        await mkdir(directory, { recursive: true });
+        await symlink(link.target, pathOf(link));
       }
     },
     async remove(link) {

@@ -11,11 +11,14 @@ interface Waiter {
  * Few at a time finish as soon as all at once, and half of the pods are ready in half the time.
  */
 export class Limiter {
+  readonly #slots: number;
   #free: number;
+  #idle: (() => void)[] = [];
   #count = 0;
   readonly #waiting: Waiter[] = [];
 
   constructor(slots: number) {
+    this.#slots = slots;
     this.#free = slots;
   }
 
@@ -26,6 +29,23 @@ export class Limiter {
     } finally {
       this.#release();
     }
+  }
+
+  /** Resolves when nothing runs; rejects by the signal. */
+  idle(signal: AbortSignal): Promise<void> {
+    if (this.#free === this.#slots) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(abortError());
+      if (signal.aborted) {
+        onAbort();
+        return;
+      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#idle.push(() => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      });
+    });
   }
 
   #acquire(rank: number, signal: AbortSignal): Promise<void> {
@@ -61,6 +81,6 @@ export class Limiter {
     }
     const [next] = this.#waiting.splice(best, 1);
     if (next) next.give();
-    else this.#free++;
+    else if (++this.#free === this.#slots) for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

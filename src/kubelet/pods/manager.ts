@@ -34,7 +34,7 @@ export interface PodManagerOptions {
   log: Logger;
   /** Where the last known pods are kept; left out: they are not. */
   cache?: DesiredCache;
-  /** `/var/log/containers` when left out. It must exist. */
+  /** `/var/log/containers` when left out. */
   logLinkDir?: string;
   /** Heavy runtime calls at once; the number of cores, at least 2. */
   slots: number;
@@ -207,9 +207,10 @@ export class PodManager implements Component {
     this.#view.markStale(belongs);
   }
 
-  /** Resolves when no status is due: events and other patient writers wait for it. */
-  whenQuiet(signal: AbortSignal): Promise<void> {
-    return this.#writer.whenQuiet(signal);
+  /** Resolves when no status is due and no pod is being started: events and other patient writers wait for it. */
+  async whenQuiet(signal: AbortSignal): Promise<void> {
+    await this.#deps.limits.start.idle(signal);
+    await this.#writer.whenQuiet(signal);
   }
 
   #set(pod: Pod): void {

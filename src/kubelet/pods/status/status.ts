@@ -70,10 +70,15 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
     ...(hostIps.length > 0 && serverMinor >= 29 ? { hostIPs: hostIps.map((ip) => ({ ip })) } : {}),
     ...(ips.length > 0 ? { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) } : {}),
     ...(init.length > 0 ? { initContainerStatuses: init } : {}),
-    containerStatuses: of('app'),
-    ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
+    containerStatuses: of('app').sort(byName),
+    ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral.sort(byName) } : {}),
     ...(serverMinor >= 36 ? wholePod(pod) : {}),
   };
+}
+
+/** Upstream keeps only init containers in the order of the spec. */
+function byName(a: ContainerStatus, b: ContainerStatus): number {
+  return a.name < b.name ? -1 : 1;
 }
 
 function containerStatuses(facts: StatusFacts, before: PodStatus | undefined): Map<string, ContainerStatus> {

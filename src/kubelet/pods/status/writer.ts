@@ -1,4 +1,4 @@
-import { type Clock, createBackoff, describeError, type Logger } from '../../../core/index.ts';
+import { abortError, type Clock, createBackoff, describeError, type Logger } from '../../../core/index.ts';
 import { isConflict, isNotFound, isTransient, type KubeClient, type Pod, type PodStatus } from '../../../kube/index.ts';
 import { type StatusPatch, statusPatch } from './patch.ts';
 
@@ -112,7 +112,7 @@ export class StatusWriter {
     if (tracked === undefined || (!tracked.wanted && !tracked.busy)) return Promise.resolve();
     tracked.due = 0;
     return new Promise((resolve, reject) => {
-      const onAbort = () => reject(new DOMException('The operation was aborted', 'AbortError'));
+      const onAbort = () => reject(abortError());
       if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
       tracked.done.push(() => {
@@ -145,8 +145,16 @@ export class StatusWriter {
   whenQuiet(signal: AbortSignal): Promise<void> {
     if (this.#running === 0 && this.#next(this.#options.clock.monotonic()) === undefined) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')), { once: true });
-      this.#quiet.push(resolve);
+      const onAbort = () => reject(abortError());
+      if (signal.aborted) {
+        onAbort();
+        return;
+      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#quiet.push(() => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      });
     });
   }
 

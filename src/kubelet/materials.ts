@@ -1,7 +1,8 @@
 import type { Clock, Logger } from '../core/index.ts';
 import type { ContainerConfig, PodSandboxConfig } from '../cri/types.ts';
 import type { Exec } from '../host/index.ts';
-import type { Container, EphemeralContainer, KubeClient, Pod, Secret, Service, Taint } from '../kube/index.ts';
+import type { Container, EphemeralContainer, Pod, Secret, Service, Taint } from '../kube/index.ts';
+import type { ReferenceApi } from './references/reference.ts';
 
 /**
  * The materials of a pod: everything between the Pod object and the CRI calls. The workers ask for them in this order:
@@ -145,7 +146,7 @@ export interface MaterialsOptions {
   rootDir?: string;
   /** `/var/log/pods` unless told otherwise. */
   logDir?: string;
-  client: KubeClient;
+  client: ReferenceApi;
   clock: Clock;
   log: Logger;
   exec: Exec;

@@ -1,6 +1,6 @@
 import { type Clock, createBackoff } from '../../core/index.ts';
-import { isExpired, type KubeClient, KubeError } from '../../kube/index.ts';
-import { collectionPath, type Reference, type Referenced } from './reference.ts';
+import { isExpired, KubeError } from '../../kube/index.ts';
+import { collectionPath, type Reference, type ReferenceApi, type Referenced } from './reference.ts';
 
 /** One object under watch. */
 export interface Follower {
@@ -10,7 +10,7 @@ export interface Follower {
 }
 
 export interface FollowOptions {
-  client: KubeClient;
+  client: ReferenceApi;
   clock: Clock;
   ref: Reference;
   signal: AbortSignal;

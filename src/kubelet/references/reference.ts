@@ -1,5 +1,5 @@
 import { AgentError } from '../../core/index.ts';
-import type { ConfigMap, Secret } from '../../kube/index.ts';
+import type { ConfigMap, KubeClient, Secret } from '../../kube/index.ts';
 
 /** An object that pods of this node name in volumes, environments or pull secrets. */
 export interface Reference {
@@ -9,6 +9,9 @@ export interface Reference {
 }
 
 export type Referenced = ConfigMap | Secret;
+
+/** What is asked of the API server here. */
+export type ReferenceApi = Pick<KubeClient, 'get' | 'create' | 'watch' | 'onReachable'>;
 
 export function referenceKey(ref: Reference): string {
   return `${ref.kind}/${ref.namespace}/${ref.name}`;

@@ -1,11 +1,12 @@
 import { type Clock, type Component, describeError, type Logger } from '../../core/index.ts';
-import { isNotFound, isStatus, type KubeClient } from '../../kube/index.ts';
+import { isNotFound, isStatus } from '../../kube/index.ts';
 import { type Follower, follow } from './follower.ts';
 import {
   absentError,
   isRootCa,
   objectPath,
   type Reference,
+  type ReferenceApi,
   type Referenced,
   referenceKey,
   trim,
@@ -30,7 +31,7 @@ export interface References extends Component {
 }
 
 export interface ReferencesOptions {
-  client: KubeClient;
+  client: ReferenceApi;
   clock: Clock;
   log: Logger;
 }

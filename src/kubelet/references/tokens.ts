@@ -1,5 +1,6 @@
 import { AgentError, type Clock } from '../../core/index.ts';
-import { isStatus, type KubeClient } from '../../kube/index.ts';
+import { isStatus } from '../../kube/index.ts';
+import type { ReferenceApi } from './reference.ts';
 import { orAbort } from './wait.ts';
 
 /** Which token a volume wants. */
@@ -42,7 +43,7 @@ const DAY_MS = 24 * 3600_000;
 const FORBIDDEN_RETRIES_MS = [100, 300, 900];
 const RETRY_MS = 60_000;
 
-export function createTokens(options: { client: KubeClient; clock: Clock; random?: () => number }): Tokens {
+export function createTokens(options: { client: ReferenceApi; clock: Clock; random?: () => number }): Tokens {
   const { client, clock, random = Math.random } = options;
   const held = new Map<string, Held>();
   const running = new Map<string, Promise<Held>>();

@@ -1,4 +1,4 @@
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, buildConnector, type Dispatcher } from 'undici';
 import { abortError, describeError, errorCode, type Logger, sayOnce } from '../core/index.ts';
 import { KubeError } from './errors.ts';
 
@@ -65,6 +65,8 @@ export class KubeClient {
   readonly #wakers = new Set<() => void>();
   #dispatcher: Agent;
   #credentials: KubeCredentials;
+  /** The server (k3s 1.21) or a proxy speaks HTTP/1.1 only. */
+  #onlyHttp1 = false;
   #token: string | undefined;
   /** When the server last sent anything, in performance.now() milliseconds. */
   #heard = 0;
@@ -76,14 +78,14 @@ export class KubeClient {
     this.#log = options.log;
     this.#credentials = options.credentials;
     this.#token = options.credentials.token;
-    this.#dispatcher = dispatcherFor(options.credentials);
+    this.#dispatcher = this.#newDispatcher();
   }
 
   setCredentials(credentials: KubeCredentials): void {
     const old = this.#dispatcher;
     this.#credentials = credentials;
     this.#token = credentials.token;
-    this.#dispatcher = dispatcherFor(credentials);
+    this.#dispatcher = this.#newDispatcher();
     void old.close().catch(() => {}); // waits for what runs; watches end by themselves within minutes
   }
 
@@ -93,7 +95,7 @@ export class KubeClient {
    */
   reconnect(): void {
     const old = this.#dispatcher;
-    this.#dispatcher = dispatcherFor(this.#credentials);
+    this.#dispatcher = this.#newDispatcher();
     void old.destroy().catch(() => {});
     this.wake();
   }
@@ -193,6 +195,10 @@ export class KubeClient {
     await this.#dispatcher.destroy().catch(() => {});
   }
 
+  #newDispatcher(): Agent {
+    return dispatcherFor(this.#credentials, this.#onlyHttp1);
+  }
+
   async #send(request: KubeRequest, signal: AbortSignal, headersTimeout: number): Promise<Dispatcher.ResponseData> {
     const headers: Record<string, string> = {
       accept: request.accept ?? 'application/json',
@@ -201,7 +207,7 @@ export class KubeClient {
     if (this.#token !== undefined) headers.authorization = `Bearer ${this.#token}`;
     if (request.body !== undefined)
       headers['content-type'] = request.patch ? PATCH_TYPE[request.patch] : 'application/json';
-    const response = await this.#dispatcher.request({
+    const options: Dispatcher.RequestOptions = {
       origin: this.server,
       path: request.path + queryString(request.query),
       method: request.method ?? 'GET',
@@ -212,6 +218,14 @@ export class KubeClient {
       bodyTimeout: 0,
       // Without it undici keeps a POST or PATCH back while anything runs on the connection, and watches always run.
       idempotent: true,
+    };
+    const dispatcher = this.#dispatcher;
+    const response = await dispatcher.request(options).catch((error) => {
+      // Nothing was sent yet: the connection was given up while it was made.
+      if (error !== NOT_HTTP2 || signal.aborted) throw error;
+      this.#onlyHttp1 = true;
+      if (this.#dispatcher === dispatcher) this.#dispatcher = this.#newDispatcher();
+      return this.#dispatcher.request(options);
     });
     this.#heard = performance.now();
     this.#setReachable(true);
@@ -250,24 +264,36 @@ export class KubeClient {
   }
 }
 
-function dispatcherFor(credentials: KubeCredentials): Agent {
+/** The peer did not agree to HTTP/2; always this very object, so that it can be told from other errors. */
+const NOT_HTTP2 = new Error('the server speaks HTTP/1.1 only');
+
+function dispatcherFor(credentials: KubeCredentials, onlyHttp1: boolean): Agent {
   const { ca, cert, key } = credentials;
+  const connect = buildConnector({
+    allowH2: !onlyHttp1,
+    ca,
+    ...(cert && key ? { cert, key } : {}),
+    timeout: 10_000,
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+  });
+  // Go servers drop idle connections after minutes; the lease every 10 s keeps one in use.
+  const idle = { keepAliveTimeout: 90_000, keepAliveMaxTimeout: 120_000 };
+  if (onlyHttp1) return new Agent({ ...idle, connect });
   return new Agent({
+    ...idle,
     // One HTTP/2 connection carries every watch and request: on an LTE link each further one costs keep-alive probes, and
     // here some 2 MB of TLS buffers. The server allows 100 streams; further connections are opened only past that.
-    allowH2: true,
     connections: 4,
     pipelining: 90,
-    // Go servers drop idle connections after minutes; the lease every 10 s keeps one in use.
-    keepAliveTimeout: 90_000,
-    keepAliveMaxTimeout: 120_000,
-    connect: {
-      ca,
-      ...(cert && key ? { cert, key } : {}),
-      timeout: 10_000,
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-    },
+    // With HTTP/1.1 that would queue every request behind an endless watch on the same connection.
+    connect: (options, callback) =>
+      connect(options, (...[error, socket]) => {
+        if (error !== null) return callback(error, null);
+        if ('alpnProtocol' in socket && socket.alpnProtocol === 'h2') return callback(null, socket);
+        socket.destroy();
+        callback(NOT_HTTP2, null);
+      }),
   });
 }
 

@@ -1,0 +1,41 @@
+export interface TarEntry {
+  /** Path without a leading slash; folders end with one. */
+  path: string;
+  mode?: number;
+  content?: Uint8Array;
+  /** Makes a symbolic link. */
+  linkTo?: string;
+}
+
+const BLOCK = 512;
+
+/** A ustar archive. Names up to 100 bytes; all owned by root, all from the same time, so that equal input gives equal bytes. */
+export function tar(entries: readonly TarEntry[]): Buffer {
+  const blocks = entries.flatMap((entry) => {
+    const content = Buffer.from(entry.content ?? []);
+    const padding = Buffer.alloc((BLOCK - (content.length % BLOCK)) % BLOCK);
+    return [header(entry, content.length), content, padding];
+  });
+  return Buffer.concat([...blocks, Buffer.alloc(2 * BLOCK)]);
+}
+
+function header({ path, mode, linkTo }: TarEntry, size: number): Buffer {
+  if (Buffer.byteLength(path) > 100) throw new Error(`too long a name for tar: ${path}`);
+  const block = Buffer.alloc(BLOCK);
+  const folder = path.endsWith('/');
+  const octal = (value: number, length: number) => `${value.toString(8).padStart(length - 1, '0')}\0`;
+  block.write(path, 0);
+  block.write(octal(mode ?? (folder ? 0o755 : 0o644), 8), 100);
+  block.write(octal(0, 8), 108);
+  block.write(octal(0, 8), 116);
+  block.write(octal(size, 12), 124);
+  block.write(octal(1_700_000_000, 12), 136);
+  block.write('        ', 148);
+  block.write(linkTo !== undefined ? '2' : folder ? '5' : '0', 156);
+  if (linkTo !== undefined) block.write(linkTo, 157);
+  block.write('ustar\x0000', 257, 'latin1');
+  let sum = 0;
+  for (const byte of block) sum += byte;
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return block;
+}

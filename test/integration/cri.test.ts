@@ -52,7 +52,10 @@ describe('containerd, supervised', { skip, timeout: 120_000 }, () => {
   it('has the images of the images folder, named in full and pinned', async () => {
     const image = await cri.images.imageStatus('kat-busybox:1');
     assert.deepEqual(image?.repoTags, [BUSYBOX]);
-    assert.deepEqual(image?.repoDigests.map((d) => d.replace(/[0-9a-f]{64}$/, '')), ['docker.io/library/kat-busybox@sha256:']);
+    assert.deepEqual(
+      image?.repoDigests.map((d) => d.replace(/[0-9a-f]{64}$/, '')),
+      ['docker.io/library/kat-busybox@sha256:'],
+    );
     assert.ok(await cri.images.imageStatus(PAUSE));
     if (!cri.status().version?.startsWith('1.6')) assert.equal(image?.pinned, true);
     assert.equal(cri.importer.failures().size, 0);

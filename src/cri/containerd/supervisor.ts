@@ -216,6 +216,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const keepUp = async (first: NonNullable<typeof current>, signal: AbortSignal) => {
     const backoff = createBackoff({ initialMs: 200, maxMs: 30_000 });
     let id: typeof current = first;
+    let restarts = 0;
     for (;;) {
       const since = clock.monotonic();
       try {
@@ -229,8 +230,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         log.error('containerd does not come up', { error: lastError });
       }
       id = undefined;
-      if (clock.monotonic() - since > 30_000) backoff.reset();
-      else await clock.sleep(backoff.next(), signal).catch(() => {});
+      if (clock.monotonic() - since > 30_000) {
+        backoff.reset();
+        restarts = 0;
+      }
+      // One death is made good at once; only what dies again and again has to wait.
+      if (restarts++ > 0) await clock.sleep(backoff.next(), signal).catch(() => {});
       if (signal.aborted) return;
     }
   };

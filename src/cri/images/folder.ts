@@ -32,14 +32,15 @@ export async function scanFolder(root: string): Promise<{ files: ImageFile[]; fo
 
 /**
  * Calls `changed` once nothing has changed in the tree for `quietMs`: a file being copied is taken when it is whole. The
- * folders to follow are told by `follow` after each scan, since inotify knows no sub-folders.
+ * folders to follow are told by `follow` after each scan, since inotify knows no sub-folders; it says whether any was new,
+ * for what came into it since the scan was not seen.
  */
 export function watchTree(
   root: string,
   changed: () => void,
   quietMs = 2_000,
   clock: Clock = systemClock,
-): { follow(folders: readonly string[]): void; close(): void } {
+): { follow(folders: readonly string[]): boolean; close(): void } {
   const watchers = new Map<string, FSWatcher>();
   let cancel = () => {};
   const later = () => {
@@ -49,6 +50,7 @@ export function watchTree(
   const stopRoot = watchPath(root, later, 0, clock);
   return {
     follow(folders) {
+      let added = false;
       for (const [folder, watcher] of watchers)
         if (!folders.includes(folder)) {
           watcher.close();
@@ -66,10 +68,12 @@ export function watchTree(
             later();
           });
           watchers.set(folder, watcher);
+          added = true;
         } catch {
           later(); // gone since the scan, or out of watches: the next scan tries again
         }
       }
+      return added;
     },
     close() {
       stopRoot();

@@ -36,6 +36,7 @@ export interface ImporterOptions {
   extraRegistries: readonly string[];
   log?: Logger;
   clock?: Clock;
+  /** How long nothing may have changed before a file is taken, ms; 2,000 when left out. */
   quietMs?: number;
 }
 
@@ -58,7 +59,7 @@ const PINS = { [K3S_PIN]: 'pinned', 'io.cri-containerd.pinned': 'pinned' };
  * cut in the middle costs one more import, and a second start costs none.
  */
 export function createImporter(options: ImporterOptions): ImageImporter {
-  const { store, extraRegistries, records: recordsAt } = options;
+  const { store, extraRegistries, records: recordsAt, quietMs = 2_000 } = options;
   const log = options.log ?? silentLogger;
   const clock = options.clock ?? systemClock;
   const stopping = new AbortController();
@@ -70,6 +71,7 @@ export function createImporter(options: ImporterOptions): ImageImporter {
   let busy = true;
   let unpinned = false;
   let cancelRetry = () => {};
+  let cancelSoon = () => {};
   let ready = () => {};
   const imagesReady = new Promise<void>((resolve) => {
     ready = resolve;
@@ -78,8 +80,8 @@ export function createImporter(options: ImporterOptions): ImageImporter {
   const round = async () => {
     busy = true;
     try {
-      const { files, folders } = await scanFolder(options.folder);
-      watcher?.follow(folders);
+      let { files, folders } = await scanFolder(options.folder);
+      while (watcher?.follow(folders)) ({ files, folders } = await scanFolder(options.folder));
       records ??= await readRecords(recordsAt);
       if (files.length > 0 || records.size > 0 || !unpinned) await settle(files, records);
     } catch (error) {
@@ -99,6 +101,13 @@ export function createImporter(options: ImporterOptions): ImageImporter {
       const record = known.get(file.path);
       if (record && unchanged(record, file) && (await allThere(record, present))) {
         failures.delete(file.path);
+        continue;
+      }
+      // After the first round files come by being copied: one touched just now may not be whole.
+      const age = clock.now() - file.mtimeMs;
+      if (unpinned && age >= 0 && age < quietMs) {
+        cancelSoon();
+        cancelSoon = clock.after(quietMs, () => rounds.poke());
         continue;
       }
       // An archive that failed is not tried again before it changes: a broken file stays broken.
@@ -247,13 +256,14 @@ export function createImporter(options: ImporterOptions): ImageImporter {
     failures: () => new Map([...failures].map(([key, why]) => [key.slice(0, key.indexOf('\0')), why])),
     async start(outer) {
       signal = AbortSignal.any([outer, stopping.signal]);
-      watcher = watchTree(options.folder, () => rounds.poke(), options.quietMs, clock);
+      watcher = watchTree(options.folder, () => rounds.poke(), quietMs, clock);
       rounds.poke();
     },
     async stop() {
       stopping.abort();
       watcher?.close();
       cancelRetry();
+      cancelSoon();
       await rounds.idle();
     },
   };

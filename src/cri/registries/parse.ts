@@ -63,7 +63,7 @@ export async function parseRegistries(
       return 1;
     },
   };
-  const root = object(place, [], doc.toJS() ?? {});
+  const root = object(place, [], plain(file, () => doc.toJS()) ?? {});
   known(place, [], root, ['mirrors', 'configs']);
   const entries = (key: string) => Object.entries(object(place, [key], root[key] ?? {}));
   const registries = {
@@ -71,6 +71,15 @@ export async function parseRegistries(
     configs: Object.fromEntries(entries('configs').map(([host, value]) => [host, config(place, host, value)])),
   };
   return { registries, warnings: place.warnings };
+}
+
+/** An alias without its anchor, or so many that the file would fill the memory, shows only now. */
+function plain(file: string, read: () => unknown): unknown {
+  try {
+    return read();
+  } catch (error) {
+    throw invalid(file, 1, error instanceof Error ? error.message : 'bad YAML');
+  }
 }
 
 function mirror(place: Place, host: string, value: unknown): Mirror {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describeError, isAbort, type Logger } from '../core/index.ts';
 import type { Mount } from '../cri/types.ts';
 import { component, configError, criMount, type PlannedMount } from './containers/index.ts';
-import { type Mounter, openSubPath, prepareTarget, resolveSubPath } from './volumes/index.ts';
+import { type Mounter, makeTarget, openSubPath, prepareTarget, resolveSubPath } from './volumes/index.ts';
 
 export interface SubPathContext {
   podDir: string;
@@ -44,7 +44,12 @@ export async function makeMounts(planned: readonly PlannedMount[], context: SubP
         String(mount.index),
       );
       const state = await prepareTarget(target, handle);
-      if (state === 'stale') await mounter.unmount([target], signal);
+      if (state === 'existing') {
+        // The folder was replaced since the last run of the container: what is mounted here is the old one.
+        const old = (await mounter.below(target)).filter((point) => point === target);
+        if (old.length > 0) await mounter.unmount(old, signal);
+        await makeTarget(target, (await handle.stat()).isDirectory());
+      }
       if (state !== 'mounted') binds.push({ source: '', target, type: 'none', options: ['bind'], fd: handle.fd });
       out.push(criMount(mount, target));
     }

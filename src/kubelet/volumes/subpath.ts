@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { chmod, type FileHandle, mkdir, open, realpath, stat } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { errorCode } from '../../core/index.ts';
 import { volumeError } from './errors.ts';
@@ -103,21 +103,26 @@ async function walk(base: string, path: string): Promise<FileHandle> {
   }
 }
 
-/**
- * Makes the place a subPath is mounted at, and says whether that very file is mounted there already, something else
- * is, or nothing.
- */
-export async function prepareTarget(target: string, source: FileHandle): Promise<'mounted' | 'stale' | 'free'> {
+/** Makes the place a subPath is mounted at. */
+export async function prepareTarget(target: string, source: FileHandle): Promise<'new' | 'mounted' | 'existing'> {
   const wanted = await source.stat();
-  await mkdir(dirname(target), { recursive: true, mode: 0o750 });
-  if (wanted.isDirectory()) await mkdir(target, { recursive: true, mode: 0o750 }).catch(unlessThere);
-  else await (await open(target, constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW, 0o640)).close();
-  const [found, folder] = [await stat(target), await stat(dirname(target))];
-  if (found.dev === wanted.dev && found.ino === wanted.ino) return 'mounted';
-  return found.dev === folder.dev ? 'free' : 'stale';
+  const found = await stat(target).catch(absent);
+  if (found) return found.dev === wanted.dev && found.ino === wanted.ino ? 'mounted' : 'existing';
+  await makeTarget(target, wanted.isDirectory());
+  return 'new';
 }
 
-function unlessThere(error: unknown): undefined {
-  if (errorCode(error) === 'EEXIST') return undefined;
+/** A file or a folder, as what will be mounted there; one of the other kind makes way. */
+export async function makeTarget(target: string, folder: boolean): Promise<void> {
+  await mkdir(dirname(target), { recursive: true, mode: 0o750 });
+  const found = await stat(target).catch(absent);
+  if (found?.isDirectory() === folder) return;
+  if (found) await rm(target, { recursive: true });
+  if (folder) await mkdir(target, { mode: 0o750 });
+  else await (await open(target, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o640)).close();
+}
+
+function absent(error: unknown): undefined {
+  if (errorCode(error) === 'ENOENT') return undefined;
   throw error;
 }

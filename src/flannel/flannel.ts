@@ -174,11 +174,15 @@ export class Flannel implements Component {
     signal.addEventListener('abort', cancel, { once: true });
   }
 
-  /** Pod interfaces come and go all the time; only the tunnel, the uplink and default routes matter. */
-  #concerns({ kind, dev, subject }: NetEvent): boolean {
+  /**
+   * Pod interfaces come and go all the time; only the tunnel, the uplink and default routes matter. What is added to the
+   * tunnel or as a route is our own doing.
+   */
+  #concerns({ kind, deleted, dev, subject }: NetEvent): boolean {
     if (kind === 'resync' || subject === 'default') return true;
-    if (dev === undefined) return kind === 'route';
-    if (dev.startsWith('flannel') || dev === this.#options.iface || dev === this.#uplink?.dev) return true;
+    if (dev === undefined || (kind === 'route' && !deleted)) return false;
+    if (dev.startsWith('flannel')) return deleted || kind === 'link';
+    if (dev === this.#options.iface || dev === this.#uplink?.dev) return true;
     return this.#uplink === undefined && !/^(veth|lo$|cni0$)/.test(dev);
   }
 

@@ -2,7 +2,7 @@ import { abortError, createBackoff, describeError, isAbort, sayOnce } from '../c
 import { readState } from '../host/index.ts';
 import type { CertPair } from './cert-store.ts';
 import { diagnose } from './diagnose.ts';
-import { connectionFailure, JoinFailure, type JoinStep } from './failure.ts';
+import { connectionFailure, JoinFailure } from './failure.ts';
 import { type Joined, joinPass, type PassDemands, type PassOptions, type PassTrace } from './pass.ts';
 import { parseServerConfig, type ServerConfig } from './server-config.ts';
 
@@ -27,6 +27,8 @@ export interface Join {
 
 /** A wall clock that moved this much against the monotonic one was set. */
 const CLOCK_JUMP_MS = 5_000;
+/** Between two tries, however often {@link Join.retry} is called. */
+const MIN_PAUSE_MS = 300;
 
 export function createJoin(options: JoinOptions): Join {
   const { clock, log, random } = options;
@@ -55,7 +57,7 @@ export function createJoin(options: JoinOptions): Join {
             remedy: result.remedy ?? 'none needed',
           });
         options.onProgress?.({ phase: 'failed', attempt, failure: result, retryInMs });
-        await rest(retryInMs, result.step, signal);
+        await rest(retryInMs, result, signal);
       }
     },
     retry: () => wake?.(),
@@ -78,9 +80,14 @@ export function createJoin(options: JoinOptions): Join {
     }
   }
 
-  async function rest(ms: number, step: JoinStep, signal: AbortSignal): Promise<void> {
+  async function rest(ms: number, failure: JoinFailure, signal: AbortSignal): Promise<void> {
     const pause = new AbortController();
-    wake = () => pause.abort();
+    const from = clock.monotonic();
+    // Events come in swarms when a device comes up, and a server that said no does not change its mind for them.
+    wake = () => {
+      if (!failure.refused) clock.after(Math.max(0, from + MIN_PAUSE_MS - clock.monotonic()), () => pause.abort());
+      wake = undefined;
+    };
     const both = AbortSignal.any([signal, pause.signal]);
     const offset = clock.now() - clock.monotonic();
     const until = clock.monotonic() + ms;
@@ -88,7 +95,7 @@ export function createJoin(options: JoinOptions): Join {
       while (clock.monotonic() < until) {
         // No event tells that the wall clock was set; while everything hangs on it, look twice a second.
         const left = until - clock.monotonic();
-        await clock.sleep(step === 'tls-clock' ? Math.min(left, 500) : left, both);
+        await clock.sleep(failure.step === 'tls-clock' ? Math.min(left, 500) : left, both);
         if (Math.abs(clock.now() - clock.monotonic() - offset) > CLOCK_JUMP_MS) return;
       }
     } catch (error) {

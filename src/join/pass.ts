@@ -11,6 +11,7 @@ import { chooseResolvConf } from './resolv-conf.ts';
 import { checkFamilies, parseServerConfig, type ServerConfig } from './server-config.ts';
 import { CERT_NAMES, type CertName, createSupervisor, type NodeIdentity, type Supervisor } from './supervisor.ts';
 import { asNode, formatToken, parseToken, type Token } from './token.ts';
+import type { Trust } from './transport.ts';
 
 export interface PassOptions {
   /** `--server`, with which people know it. */
@@ -51,6 +52,8 @@ export interface Joined {
   /** CA of supervisor, API server and kubelets; what the client certificates are checked against is `clientCa`. */
   readonly serverCa: string;
   readonly clientCa: string;
+  /** Whom supervisor connections believe: `serverCa`, or the host's CA store where that vouched for the server. */
+  readonly trust: Trust;
   readonly certificates: Certificates;
   /**
    * The pair of the kubelet's API. It comes a little later than the rest, since nothing but logs and exec needs it, and
@@ -294,6 +297,7 @@ async function exchange(x: Exchange): Promise<Joined> {
       apiServerUrl: options.apiServerUrl(config),
       serverCa: known[1],
       clientCa,
+      trust: anchor.trust,
       certificates: {
         'client-kubelet': kubelet as CertPair,
         'client-kube-proxy': proxy,

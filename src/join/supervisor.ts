@@ -151,8 +151,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const path = '/v1-k3s/apiservers';
       const answer = await call({ path, ...(signal ? { signal } : {}) });
       // A server without this route hands it to its API server, which knows it neither.
-      if (answer.status === 404 || (answer.status === 403 && messageOf(answer).includes('cannot get path')))
-        return undefined;
+      if ([401, 403, 404].includes(answer.status)) return undefined;
       if (answer.status !== 200) throw statusFailure(answer, path, dialUrl);
       const list = parseJson(answer.body.toString('utf8'), path);
       return Array.isArray(list) ? list.filter((a) => typeof a === 'string' && a.length < 300).slice(0, 100) : [];

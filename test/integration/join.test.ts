@@ -362,3 +362,31 @@ test('stopping ends a join that can not succeed', async (t) => {
   const run = createJoin({ ...b.options, onProgress: (p) => p.phase === 'failed' && stop.abort() }).run(stop.signal);
   await assert.rejects(run, { name: 'AbortError' });
 });
+
+test('a retry asked for from outside cuts the pause short, but not that of a server that said no', async (t) => {
+  const gone = await startSupervisor();
+  await gone.close();
+  const server = await startSupervisor();
+  t.after(() => server.close());
+  for (const [url, token, soon] of [
+    [gone.url, PASSWORD, true],
+    [server.url, 'wrong-password', false],
+  ] as const) {
+    const b = await board(t, url, { token });
+    const stop = new AbortController();
+    const times: number[] = [];
+    const join = createJoin({
+      ...b.options,
+      random: () => 0.99,
+      onProgress(p) {
+        if (p.phase !== 'failed') return;
+        times.push(performance.now());
+        // The pause that begins now lasts over two seconds in both cases.
+        if (p.attempt === (soon ? 4 : 1)) setTimeout(() => join.retry(), 10);
+        if (p.attempt === (soon ? 5 : 2)) stop.abort();
+      },
+    });
+    await assert.rejects(join.run(AbortSignal.any([stop.signal, AbortSignal.timeout(20_000)])));
+    assert.equal(times.at(-1)! - times.at(-2)! < 1_500, soon);
+  }
+});

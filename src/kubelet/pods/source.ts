@@ -1,6 +1,6 @@
 import { type Clock, type Component, type Logger, sayOnce } from '../../core/index.ts';
 import { Informer, type KubeClient, objectKey, type Pod } from '../../kube/index.ts';
-import { podFault } from './validate.ts';
+import { podFault, withSoundStatus } from './validate.ts';
 
 /** `set`: this pod is to run as it is here. `removed`: it is no longer wanted by anybody (last known version). */
 export type PodChange = { type: 'set' | 'removed'; pod: Pod };
@@ -42,7 +42,7 @@ export class ApiPodSource implements PodSource {
       log,
       transform: (pod) => {
         const fault = podFault(pod);
-        if (fault === undefined) return pod;
+        if (fault === undefined) return withSoundStatus(pod);
         const key = objectKey(pod);
         if (once.changed(key, fault)) log.warn('a pod is left alone', { pod: key, fault });
         return undefined;

@@ -8,7 +8,7 @@ const MAX_CONTAINERS = 500;
  */
 export function podFault(raw: unknown): string | undefined {
   if (!isObject(raw)) return 'it is not an object';
-  const { metadata, spec, status } = raw;
+  const { metadata, spec } = raw;
   if (!isObject(metadata)) return 'it has no metadata';
   for (const field of ['uid', 'name', 'namespace'])
     if (typeof metadata[field] !== 'string' || metadata[field] === '') return `it has no ${field}`;
@@ -29,7 +29,6 @@ export function podFault(raw: unknown): string | undefined {
   for (const list of ['imagePullSecrets', 'readinessGates', 'volumes'])
     if (spec[list] !== undefined && spec[list] !== null && !Array.isArray(spec[list]))
       return `its ${list} are malformed`;
-  if (status !== undefined && status !== null && !isObject(status)) return 'its status is malformed';
   return undefined;
 }
 
@@ -51,7 +50,26 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The pod if it can be worked with; nulls that mean "absent" are dropped on the way. */
-export function usablePod(raw: Pod): Pod | undefined {
-  return podFault(raw) === undefined ? raw : undefined;
+const STATUS_LISTS = ['conditions', 'podIPs', 'hostIPs'] as const;
+const CONTAINER_LISTS = ['containerStatuses', 'initContainerStatuses', 'ephemeralContainerStatuses'] as const;
+
+/** The pod without its status if that is malformed: it is written anew. */
+export function withSoundStatus(pod: Pod): Pod {
+  if (pod.status === undefined || isSound(pod.status)) return pod;
+  const { status: _, ...rest } = pod;
+  return rest;
+}
+
+function isSound(status: unknown): boolean {
+  if (!isObject(status)) return false;
+  const list = (value: unknown, sound: (entry: unknown) => boolean): boolean =>
+    value === undefined || value === null || (Array.isArray(value) && value.every(sound));
+  const optional = (value: unknown): boolean => value === undefined || value === null || isObject(value);
+  return (
+    STATUS_LISTS.every((field) => list(status[field], isObject)) &&
+    CONTAINER_LISTS.every((field) =>
+      list(status[field], (entry) => isObject(entry) && optional(entry.state) && optional(entry.lastState)),
+    ) &&
+    ['phase', 'startTime', 'podIP', 'qosClass'].every((field) => ['string', 'undefined'].includes(typeof status[field]))
+  );
 }

@@ -16,7 +16,7 @@ import { dialTunnel, type TunnelCredentials } from './dial.ts';
 import { Session, type SessionEnd, type SilentSocket } from './session.ts';
 
 /** After a wake-up an open session must show life within this time. */
-const PROBE_MS = 5_000;
+const PROBE_MS = 8_000;
 /** A session is replaced (new certificates) when it is idle, or after so long. */
 const REPLACE_WITHIN_MS = 60 * 60_000;
 /** A replacement that could not be opened is tried again after this. */

@@ -13,8 +13,8 @@ export function tcpVerdict(host: string, port: number, timeoutMs: number, signal
     const socket = connect({ host, port });
     const end = (settle: () => void) => {
       signal.removeEventListener('abort', onAbort);
-      // Reset instead of FIN: thousands of probes leave no TIME_WAIT behind.
-      socket.resetAndDestroy();
+      // FIN, no reset: servers log resets as faults.
+      socket.destroy();
       settle();
     };
     const onAbort = () => end(() => reject(abortError()));

@@ -1,5 +1,6 @@
 import type { CriContainer, RuntimeService } from '../../cri/types.ts';
 import type { Pod } from '../../kube/index.ts';
+import { CONTAINER_NAME, POD_UID } from '../containers/labels.ts';
 import { findContainer } from '../pods/model.ts';
 import { HttpFailure } from './reply.ts';
 
@@ -57,7 +58,7 @@ export async function runningContainer(
   { podUid, container }: ContainerQuery,
 ): Promise<FoundContainer | undefined> {
   const list = await runtime.listContainers({
-    labels: { 'io.kubernetes.pod.uid': podUid, 'io.kubernetes.container.name': container },
+    labels: { [POD_UID]: podUid, [CONTAINER_NAME]: container },
   });
   const running = list.filter((c) => c.state === 'CONTAINER_RUNNING');
   const newest = running.reduce<CriContainer | undefined>(
@@ -72,7 +73,7 @@ export async function sandboxOf(
   runtime: Pick<ServerRuntime, 'listPodSandboxes'>,
   podUid: string,
 ): Promise<string | undefined> {
-  const list = await runtime.listPodSandboxes({ labels: { 'io.kubernetes.pod.uid': podUid } });
+  const list = await runtime.listPodSandboxes({ labels: { [POD_UID]: podUid } });
   const rank = (s: (typeof list)[number]) => (s.state === 'SANDBOX_READY' ? 1 : 0);
   return list.sort((a, b) => rank(b) - rank(a) || b.createdAt - a.createdAt)[0]?.id;
 }

@@ -1,30 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import type { SecureContextOptions } from 'node:tls';
 import {
-  AgentError,
+  type AgentError,
   type Clock,
   type Component,
   describeError,
-  errorCode,
-  hostPort,
-  isAbort,
   type Logger,
   systemClock,
 } from '../../core/index.ts';
 import type { RuntimeEvents } from '../../cri/types.ts';
 import type { KubeClient, Pod } from '../../kube/index.ts';
-import { nodeAttributes } from './auth/attributes.ts';
-import { type Authorizer, authorizer, forbiddenText } from './auth/authorize.ts';
-import { certificateIdentity } from './auth/certificate.ts';
-import type { Identity } from './auth/identity.ts';
-import { bearerToken, type TokenReviewer, tokenReviewer } from './auth/token.ts';
-import { type HealthCheck, healthz } from './healthz.ts';
+import { createGate, type Gate } from './auth/gate.ts';
+import { BASIC_CHECKS, type HealthCheck, healthz } from './healthz.ts';
+import { createListener, type Listener } from './listener.ts';
 import { serveLogs } from './logs/serve.ts';
 import { type ContainerQuery, type FoundContainer, runningContainer, type ServerRuntime } from './pods.ts';
 import { type Body, failureBody, HttpFailure, send, sendRaw } from './reply.ts';
-import { isStreamingPath, parseTarget, type Route, route } from './route.ts';
+import { isStreamingPath, type Route, route } from './route.ts';
 import { serveRun } from './run.ts';
 import { runningPods } from './running-pods.ts';
 import { serveStream } from './streams/serve.ts';
@@ -78,36 +72,32 @@ const HEAD_MS = 20_000;
 const HANDSHAKE_MS = 20_000;
 /** As the kubelet's: callers keep a connection for the next scrape. */
 const IDLE_MS = 90_000;
-const LISTEN_RETRY_MS = 5_000;
 
 /** The kubelet's HTTPS API. Nothing in it runs while nobody asks. */
 export class KubeletServer implements Component {
   readonly #options: KubeletServerOptions;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #authorize: Authorizer;
-  readonly #review: TokenReviewer;
+  readonly #gate: Gate;
   readonly #running: (query: ContainerQuery) => Promise<FoundContainer | undefined>;
   readonly #checks: readonly HealthCheck[];
   readonly #streams = new Set<Socket>();
+  readonly #ending = new AbortController();
   #server: Server | undefined;
-  #stopped = false;
-  #error: AgentError | undefined;
+  #listener: Listener | undefined;
 
   constructor(options: KubeletServerOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
-    this.#authorize = authorizer({ kube: options.kube, nodeName: options.nodeName, clock: this.#clock });
-    this.#review = tokenReviewer({ kube: options.kube, clock: this.#clock, log: options.log });
+    this.#gate = createGate({ ...options, clock: this.#clock });
     this.#running = options.runningContainer ?? ((query) => runningContainer(options.runtime, query));
-    const nothing = () => {};
-    this.#checks = [{ name: 'ping', check: nothing }, { name: 'log', check: nothing }, ...(options.checks ?? [])];
+    this.#checks = [...BASIC_CHECKS, ...(options.checks ?? [])];
   }
 
   /** Why it does not listen; undefined while all is well. */
   get error(): AgentError | undefined {
-    return this.#error;
+    return this.#listener?.error;
   }
 
   /** Where it listens; undefined while it does not. */
@@ -118,6 +108,7 @@ export class KubeletServer implements Component {
 
   /** Listens; while the port is taken it tries again every 5 s, says so once and keeps the reason in `error`. */
   async start(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
     const server = createServer(
       {
         ...this.#tlsOptions(),
@@ -143,8 +134,18 @@ export class KubeletServer implements Component {
       (request: IncomingMessage, socket: Socket, head: Buffer) => void this.#onUpgrade(request, socket, head),
     );
     this.#server = server;
-    signal.addEventListener('abort', () => void this.stop(), { once: true });
-    if (!(await this.#listen(server))) void this.#keepTrying(server, signal);
+    const { bindAddress: host, port = 10_250 } = this.#options;
+    const { signal: ended } = this.#ending;
+    this.#listener = createListener({
+      server,
+      what: 'the kubelet API',
+      host,
+      port,
+      clock: this.#clock,
+      log: this.#log,
+    });
+    signal.addEventListener('abort', () => void this.stop(), { once: true, signal: ended });
+    await this.#listener.start(ended);
   }
 
   /** Takes a renewed certificate or client CA: new connections get it, open ones go on as they are. */
@@ -160,10 +161,9 @@ export class KubeletServer implements Component {
   }
 
   async stop(): Promise<void> {
-    if (this.#stopped) return;
-    this.#stopped = true;
     const server = this.#server;
-    if (server === undefined) return;
+    if (server === undefined || this.#ending.signal.aborted) return;
+    this.#ending.abort();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
     for (const socket of this.#streams) socket.destroy();
@@ -176,52 +176,13 @@ export class KubeletServer implements Component {
     return { cert, key, ca: this.#options.clientCa(), allowPartialTrustChain: true, minVersion: 'TLSv1.2' };
   }
 
-  #listen(server: Server): Promise<boolean> {
-    const { bindAddress, port = 10_250 } = this.#options;
-    return new Promise((resolve) => {
-      const onError = (cause: Error) => {
-        server.off('listening', onListening);
-        const taken = errorCode(cause) === 'EADDRINUSE';
-        this.#error = new AgentError({
-          code: 'KUBELET_LISTEN',
-          message: `the kubelet API can't listen on ${hostPort(bindAddress, port)}: ${taken ? 'the port is taken' : describeError(cause)}`,
-          ...(taken
-            ? { remedy: 'stop the other kubelet or k3s on this host (`ss -ltnp` shows who has the port)' }
-            : {}),
-          cause,
-        });
-        resolve(false);
-      };
-      const onListening = () => {
-        server.off('error', onError);
-        server.on('error', (error) => this.#log.warn('the kubelet API', { error: describeError(error) }));
-        this.#error = undefined;
-        resolve(true);
-      };
-      server.once('error', onError);
-      server.once('listening', onListening);
-      server.listen({ host: bindAddress, port });
-    });
-  }
-
-  async #keepTrying(server: Server, signal: AbortSignal): Promise<void> {
-    this.#log.error(this.#error?.message ?? 'the kubelet API is not up', { remedy: this.#error?.remedy });
-    try {
-      do await this.#clock.sleep(LISTEN_RETRY_MS, signal);
-      while (!this.#stopped && !(await this.#listen(server)));
-      this.#log.info('the kubelet API listens now');
-    } catch (error) {
-      if (!isAbort(error)) throw error;
-    }
-  }
-
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     response.on('error', () => gone.abort());
     request.resume();
     try {
-      const target = await this.#admit(request);
+      const target = await this.#gate(request);
       const to = route(request.method ?? '', target.path);
       const body = await this.#answer(to, target.query, response, gone.signal);
       if (body !== undefined) send(response, body);
@@ -273,7 +234,7 @@ export class KubeletServer implements Component {
     socket.on('error', () => socket.destroy());
     socket.setTimeout(0);
     try {
-      const target = await this.#admit(request);
+      const target = await this.#gate(request);
       const to = route(request.method ?? '', target.path);
       if (to.kind === 'exec' || to.kind === 'attach' || to.kind === 'portForward') {
         const { pods, runtime } = this.#options;
@@ -287,24 +248,6 @@ export class KubeletServer implements Component {
     } catch (error) {
       this.#refuse(error, (body) => sendRaw(socket, body));
     }
-  }
-
-  /** Knows the caller and that the caller may; throws HttpFailure otherwise. */
-  async #admit(request: IncomingMessage): Promise<{ path: string; query: URLSearchParams }> {
-    const identity = await this.#authenticate(request);
-    if (identity === undefined) throw new HttpFailure(401, 'Unauthorized');
-    const target = parseTarget(request.url ?? '');
-    if (target === undefined) throw new HttpFailure(404, '404: Page Not Found');
-    const attributes = nodeAttributes(request.method ?? '', target.path);
-    if (!(await this.#authorize(identity, attributes))) throw new HttpFailure(403, forbiddenText(identity, attributes));
-    return target;
-  }
-
-  async #authenticate(request: IncomingMessage): Promise<Identity | undefined> {
-    const byCertificate = certificateIdentity(request.socket as TLSSocket, this.#clock.now());
-    if (byCertificate !== undefined) return byCertificate;
-    const token = bearerToken(request.headers.authorization);
-    return token === undefined ? undefined : this.#review(token);
   }
 
   #refuse(error: unknown, answer: (body: Body) => void): void {

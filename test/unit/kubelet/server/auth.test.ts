@@ -7,6 +7,7 @@ import { authorizer, forbiddenText } from '../../../../src/kubelet/server/auth/a
 import type { Identity } from '../../../../src/kubelet/server/auth/identity.ts';
 import { bearerToken, tokenReviewer } from '../../../../src/kubelet/server/auth/token.ts';
 import { TtlCache } from '../../../../src/kubelet/server/auth/ttl-cache.ts';
+import { HealthzServer } from '../../../../src/kubelet/server/index.ts';
 import { parseTarget, route } from '../../../../src/kubelet/server/route.ts';
 
 function manualClock() {
@@ -208,4 +209,40 @@ test('a cache holds no more than its limit, the least used leaves first', () => 
   clock.advance(100);
   assert.equal(cache.get('a'), undefined);
   assert.equal(cache.size, 1);
+});
+
+test('the health page of the host answers without identity, and nothing else does', async () => {
+  let sick = false;
+  const server = new HealthzServer({
+    bindAddress: '127.0.0.1',
+    port: 0,
+    checks: [
+      {
+        name: 'syncloop',
+        check: () => {
+          if (sick) throw new Error('the runtime is down');
+        },
+      },
+    ],
+    log: silentLogger,
+  });
+  await server.start(new AbortController().signal);
+  const ask = async (path: string) => {
+    const answer = await fetch(`http://127.0.0.1:${server.port}${path}`);
+    return [answer.status, await answer.text()];
+  };
+  assert.deepEqual(await ask('/healthz'), [200, 'ok']);
+  assert.equal((await ask('/pods'))[0], 404);
+  assert.deepEqual(await ask('/healthz?exclude=ping&exclude=other&verbose'), [
+    200,
+    '[+]ping excluded: ok\n[+]log ok\n[+]syncloop ok\nwarn: some health checks cannot be excluded: no matches for "other"\nhealthz check passed\n',
+  ]);
+  sick = true;
+  assert.deepEqual(await ask('/healthz'), [
+    500,
+    '[+]ping ok\n[+]log ok\n[-]syncloop failed: reason withheld\nhealthz check failed\n',
+  ]);
+  assert.deepEqual(await ask('/healthz/syncloop'), [500, 'internal server error: the runtime is down\n']);
+  await server.stop();
+  await server.stop();
 });

@@ -133,6 +133,10 @@ export const FIELDS = [
     type: 'string',
     default: '/var/lib/rancher/credentialprovider/bin',
     help: '(agent/node) Folder of the credential provider plugins',
+    unsupported: {
+      as: 'warning',
+      why: "images of registries that need such a plugin can't be pulled; use imagePullSecrets or registries.yaml",
+    },
   },
   {
     key: 'imageCredentialProviderConfig',
@@ -140,6 +144,10 @@ export const FIELDS = [
     type: 'string',
     default: '/var/lib/rancher/credentialprovider/config.yaml',
     help: '(agent/node) Configuration file of the credential provider plugins',
+    unsupported: {
+      as: 'warning',
+      why: "images of registries that need such a plugin can't be pulled; use imagePullSecrets or registries.yaml",
+    },
   },
   {
     key: 'selinux',
@@ -162,6 +170,7 @@ export const FIELDS = [
     flag: 'protect-kernel-defaults',
     type: 'bool',
     help: '(agent/node) Refuse to start when kernel settings differ from what the kubelet wants, instead of setting them',
+    unsupported: { as: 'warning', why: 'kernel settings that pods need are set, as without this flag' },
   },
   {
     key: 'containerRuntimeEndpoint',
@@ -182,6 +191,7 @@ export const FIELDS = [
     type: 'string',
     check: 'socket',
     help: '(agent/runtime) CRI socket for images; the runtime endpoint when left out',
+    unsupported: { as: 'error', why: 'images are asked of the same socket as containers' },
   },
   {
     key: 'pauseImage',
@@ -304,6 +314,7 @@ export const FIELDS = [
     list: true,
     check: 'argument',
     help: '(agent/flags) Customized flag for kube-proxy',
+    unsupported: { as: 'warning', why: 'none of them is obeyed yet' },
   },
   {
     key: 'enablePprof',
@@ -324,6 +335,7 @@ export const FIELDS = [
     flag: 'prefer-bundled-bin',
     type: 'bool',
     help: '(experimental) Prefer bundled userspace binaries over host binaries',
+    unsupported: { as: 'warning', why: 'nothing is bundled; the programs of the host are used' },
   },
   {
     key: 'docker',

@@ -87,7 +87,8 @@ function fromEnv(env: LoadOptions['env']): Setting[] {
 
 function refuse(field: FieldShape, value: Value, settings: readonly Setting[], warnings: string[]): void {
   const { unsupported } = field;
-  if (!unsupported || value === undefined || value === false || value === field.default) return;
+  const isUnset = value === undefined || value === false || (Array.isArray(value) && value.length === 0);
+  if (!unsupported || isUnset || value === field.default) return;
   const text = `${nameOf(field)} (from ${settings.at(-1)?.source}) is not supported: ${unsupported.why}`;
   if (unsupported.as === 'warning') warnings.push(text);
   else throw new AgentError({ code: 'CONFIG_UNSUPPORTED', message: text });

@@ -390,3 +390,20 @@ test('a retry asked for from outside cuts the pause short, but not that of a ser
     assert.equal(times.at(-1)! - times.at(-2)! < 1_500, soon);
   }
 });
+
+test('a proxy that does not let through, or is not there, is named', async (t) => {
+  const proxy = createServer((socket) => socket.once('data', () => socket.end('HTTP/1.1 403 Forbidden\r\n\r\n')));
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const address = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const server = await startSupervisor();
+  await server.close();
+  const b = await board(t, server.url, { token: PASSWORD, proxy: `http://user:proxypass@${address}` });
+  const refused = await b.failure();
+  assert.equal(refused.step, 'proxy');
+  assert.match(refused.message, new RegExp(`${address} does not connect to .*403`));
+  await new Promise((resolve) => proxy.close(resolve));
+  const gone = await b.failure();
+  assert.equal(gone.step, 'proxy');
+  assert.match(gone.message, /can't be reached/);
+  assert.ok(!b.said().includes('proxypass'));
+});

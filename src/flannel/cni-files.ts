@@ -1,4 +1,4 @@
-import { addressAt, type Cidr, type Family, formatCidr } from '../core/index.ts';
+import { addressAt, type Cidr, type Family, formatCidr, networkAddress, parseCidr } from '../core/index.ts';
 
 export type Subnets = Partial<Record<Family, Cidr>>;
 
@@ -73,6 +73,16 @@ export function parseSubnetEnv(text: string | undefined): { gateways: string[]; 
     gateways: [value('FLANNEL_SUBNET'), value('FLANNEL_IPV6_SUBNET')].filter((x) => x !== undefined),
     mtu: mtu >= 576 && mtu <= 65_535 ? mtu : undefined,
   };
+}
+
+/** `10.42.1.1/24` → `10.42.1.0/24` */
+export function blockOf(gateway: string): string {
+  try {
+    const cidr = parseCidr(gateway);
+    return `${networkAddress(cidr)}/${cidr.prefix}`;
+  } catch {
+    return gateway;
+  }
 }
 
 function present(blocks: Subnets): Cidr[] {

@@ -1,23 +1,12 @@
-import { randomBytes } from 'node:crypto';
-import {
-  AgentError,
-  type Cidr,
-  type Component,
-  cidrContains,
-  describeError,
-  type Family,
-  formatCidr,
-  networkAddress,
-  parseCidr,
-} from '../core/index.ts';
+import { AgentError, type Cidr, type Component, describeError, type Family, formatCidr } from '../core/index.ts';
 import { type NetEvent, type NetworkState, publishIfChanged, readText } from '../host/index.ts';
-import { annotationPatch, randomMac, unnoticedFamily, vtepMac } from './annotations.ts';
-import { gatewaysOf, parseSubnetEnv } from './cni-files.ts';
+import { type Announcer, createAnnouncer } from './announcer.ts';
+import { blockOf, gatewaysOf, parseSubnetEnv } from './cni-files.ts';
 import { applyDatapath } from './datapath.ts';
 import { diffBridge, diffDatapath } from './diff.ts';
 import { dropForeignReservations, writeCniFiles } from './files.ts';
 import { createFirewall, type Firewall } from './firewall.ts';
-import { backendData, KEYS, type Lease, leaseOf, subnetsOf } from './lease.ts';
+import { acceptedSubnets, type Lease, leaseOf } from './lease.ts';
 import { type NetConf, netConfText, parseNetConf } from './net-conf.ts';
 import type { FlannelNode, FlannelOptions, FlannelStatus, NodeStore } from './options.ts';
 import { planDatapath, podMtu, tunnelName } from './plan.ts';
@@ -31,7 +20,6 @@ const RULES_CHECK_MS = 60_000;
 /** FDB and neighbour entries are not watched; a look now and then finds what somebody removed by hand. */
 const FULL_CHECK_MS = 300_000;
 const ETHERNET_MTU = 1_500;
-const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
 
 /**
  * flannel's node side: turns the own Node's podCIDR and the other nodes' annotations into the pod network of this host.
@@ -43,15 +31,13 @@ export class Flannel implements Component {
   readonly #options: FlannelOptions;
   readonly #abort = new AbortController();
   readonly #firewall: Firewall;
+  readonly #announcer: Announcer;
   readonly #leases = new Map<string, { text: string; lease: Lease }>();
   readonly #unsubscribe: (() => void)[] = [];
   #tasks: { files: Task; datapath: Task; rules: Task; annotations: Task } | undefined;
   #conf: NetConf | undefined;
   #confError: string | undefined;
   #uplink: Uplink | undefined;
-  #macs: Partial<Record<Family, string>> = {};
-  /** New hardware addresses that win over the annotations until those hold them. */
-  readonly #newMacs: Partial<Record<Family, string>> = {};
   #subnets: Subnets = {};
   #ownText = '';
   #previous: { gateways: string[]; mtu: number | undefined } = { gateways: [], mtu: undefined };
@@ -64,11 +50,11 @@ export class Flannel implements Component {
   #issue: string | undefined;
   #subnetIssue: string | undefined;
   #peers = 0;
-  #patched = '';
 
   constructor(options: FlannelOptions) {
     this.#options = options;
     this.#firewall = createFirewall({ exec: options.exec, log: options.log });
+    this.#announcer = createAnnouncer(options);
   }
 
   /** Returns once it has begun; a wrong configuration shows in {@link status} and the log. */
@@ -208,11 +194,7 @@ export class Flannel implements Component {
     this.#ownText = text;
     if (same) {
       // Only annotations can matter: our own coming back, or somebody's change of them.
-      const stored = Object.entries(this.#macs).every(([family, mac]) => {
-        const { mac: known } = backendData(node.metadata.annotations?.[KEYS[Number(family) as Family].data]);
-        return known === undefined || known === mac;
-      });
-      if (stored) this.#tasks?.annotations.poke();
+      if (this.#announcer.agreesWith(node)) this.#tasks?.annotations.poke();
       else this.#tasks?.datapath.poke();
       return;
     }
@@ -229,17 +211,9 @@ export class Flannel implements Component {
   }
 
   #adoptSubnets(node: FlannelNode): void {
-    const networks = this.#conf?.networks ?? {};
-    const found: Subnets = {};
-    this.#subnetIssue = undefined;
-    for (const cidr of Object.values(subnetsOf(node))) {
-      const network = networks[cidr.family];
-      if (network === undefined) continue;
-      if (cidr.prefix >= network.prefix && cidrContains(network, cidr.address)) found[cidr.family] = cidr;
-      else
-        this.#subnetIssue = `the podCIDR ${formatCidr(cidr)} of this node is not in the cluster network ${formatCidr(network)}`;
-    }
-    if (Object.keys(found).length > 0) this.#subnets = found;
+    const { subnets, issue } = acceptedSubnets(node, this.#conf?.networks ?? {});
+    this.#subnetIssue = issue;
+    if (Object.keys(subnets).length > 0) this.#subnets = subnets;
   }
 
   #subnetTexts(): string[] {
@@ -308,10 +282,10 @@ export class Flannel implements Component {
     if (this.#filesMtu !== undefined && this.#filesMtu !== this.#mtu(conf)) this.#tasks?.files.poke();
     const uplink = this.#uplink;
     if (uplink === undefined) return;
-    if (backend.type === 'vxlan') this.#findMacs({ state, families, vni: backend.vni, own });
+    if (backend.type === 'vxlan') this.#announcer.chooseMacs({ state, families, vni: backend.vni, own });
     this.#tasks?.annotations.poke();
     const leases = [...this.#leases.values()].map((entry) => entry.lease);
-    const desired = planDatapath({ nodeName, conf, subnets, macs: this.#macs, uplink, leases });
+    const desired = planDatapath({ nodeName, conf, subnets, macs: this.#announcer.macs, uplink, leases });
     const steps = diffDatapath(state, desired, { networks: conf.networks, uplinkDev: uplink.dev, sweep: nodes.synced });
     const also = cniConf === undefined ? diffBridge(state, subnets, gatewaysOf(subnets)) : [];
     for (const { name, why } of steps.made) log.info('tunnel device made', { name, why });
@@ -327,7 +301,7 @@ export class Flannel implements Component {
 
   #findUplink(state: NetworkState, families: readonly Family[]): void {
     const { iface, nodeIps, log } = this.#options;
-    const found = chooseUplink({ state, families, iface, nodeIps });
+    const found = chooseUplink({ state, families, iface, nodeIps, current: this.#uplink });
     if (typeof found === 'string') {
       // A DHCP renewal or a replugged cable takes the route away for a moment: what was right stays.
       const kept = this.#uplink !== undefined && state.links.has(this.#uplink.dev);
@@ -347,32 +321,6 @@ export class Flannel implements Component {
     this.#waiting = undefined;
   }
 
-  #findMacs(options: {
-    state: NetworkState;
-    families: readonly Family[];
-    vni: number;
-    own: FlannelNode | undefined;
-  }): void {
-    const { state, families, vni, own } = options;
-    for (const family of families) {
-      const device = state.links.get(tunnelName(family, vni));
-      const fresh = this.#newMacs[family];
-      if (fresh !== undefined) {
-        const { mac } = backendData(own?.metadata.annotations?.[KEYS[family].data]);
-        if (mac === fresh) delete this.#newMacs[family];
-        this.#macs[family] = fresh;
-        continue;
-      }
-      this.#macs[family] = vtepMac({
-        annotations: own?.metadata.annotations ?? {},
-        family,
-        // Once chosen it stays, although the annotation that will hold it is still under way.
-        existing: this.#macs[family] ?? (device?.vxlan ? device.mac : undefined),
-        randomBytes,
-      });
-    }
-  }
-
   // --- rules, annotations ---
 
   async #syncRules(signal: AbortSignal): Promise<void> {
@@ -382,46 +330,10 @@ export class Flannel implements Component {
   }
 
   async #annotate(signal: AbortSignal): Promise<void> {
-    const { client, nodeName, serverConfig, nodeExternalIps } = this.#options;
     const own = this.#own();
     const [conf, uplink] = [this.#conf, this.#uplink];
     if (own === undefined || conf === undefined || uplink === undefined) return;
-    // Only families with a subnet: a peer that sees annotations before the podCIDR never looks again (flannel).
-    if (Object.keys(subnetsOf(own)).length === 0) return;
-    const addresses: Partial<Record<Family, string>> = {};
-    for (const family of [4, 6] as const) {
-      const address = uplink.addresses[family];
-      if (this.#subnets[family] !== undefined && address !== undefined) addresses[family] = address;
-    }
-    const current = own.metadata.annotations ?? {};
-    const { externalIp } = serverConfig;
-    const ask = () =>
-      annotationPatch({ backend: conf.backend, current, addresses, macs: this.#macs, externalIp, nodeExternalIps });
-    let annotations = ask();
-    if (annotations === undefined) return;
-    const unnoticed = conf.backend.type === 'vxlan' ? unnoticedFamily(annotations, { current, addresses }) : undefined;
-    if (unnoticed !== undefined) {
-      this.#newMacs[unnoticed] = randomMac(randomBytes);
-      this.#macs[unnoticed] = this.#newMacs[unnoticed];
-      this.#tasks?.datapath.poke();
-      annotations = ask();
-    }
-    const body = { metadata: { annotations } };
-    const asked = `${own.metadata.uid} ${own.metadata.resourceVersion} ${JSON.stringify(body)}`;
-    if (asked === this.#patched) return; // sent already, the store has just not seen it
-    // Right after a change of address the kept-alive connection is often a dead one: give up early, the retry dials anew.
-    const options = { signal, accept: METADATA_ONLY, timeoutMs: 5_000 };
-    await client.patch(`/api/v1/nodes/${nodeName}/status`, 'merge', body, options);
-    this.#patched = asked;
-  }
-}
-
-/** `10.42.1.1/24` → `10.42.1.0/24` */
-function blockOf(gateway: string): string {
-  try {
-    const cidr = parseCidr(gateway);
-    return `${networkAddress(cidr)}/${cidr.prefix}`;
-  } catch {
-    return gateway;
+    const onNewMac = () => this.#tasks?.datapath.poke();
+    await this.#announcer.announce({ own, conf, uplink, subnets: this.#subnets, onNewMac }, signal);
   }
 }

@@ -3,6 +3,7 @@ import {
   cidrContains,
   type Family,
   familyOf,
+  formatCidr,
   networkAddress,
   normalizeAddress,
   parseCidr,
@@ -46,6 +47,22 @@ export function subnetsOf(node: FlannelNode | undefined): Partial<Record<Family,
     if (cidr !== undefined) out[cidr.family] ??= cidr;
   }
   return out;
+}
+
+/** The node's blocks that lie in the cluster's networks; `issue` names one that does not. */
+export function acceptedSubnets(
+  node: FlannelNode,
+  networks: Partial<Record<Family, Cidr>>,
+): { subnets: Partial<Record<Family, Cidr>>; issue: string | undefined } {
+  const subnets: Partial<Record<Family, Cidr>> = {};
+  let issue: string | undefined;
+  for (const cidr of Object.values(subnetsOf(node))) {
+    const network = networks[cidr.family];
+    if (network === undefined) continue;
+    if (cidr.prefix >= network.prefix && cidrContains(network, cidr.address)) subnets[cidr.family] = cidr;
+    else issue = `the podCIDR ${formatCidr(cidr)} of this node is not in the cluster network ${formatCidr(network)}`;
+  }
+  return { subnets, issue };
 }
 
 /**

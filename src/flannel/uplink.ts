@@ -15,6 +15,8 @@ export interface UplinkQuestion {
   families: readonly Family[];
   iface: string | undefined;
   nodeIps: readonly string[];
+  /** The one in use: it stays as long as nothing is better. */
+  current?: Uplink | undefined;
 }
 
 /**
@@ -30,7 +32,7 @@ export function chooseUplink(question: UplinkQuestion): Uplink | string {
   if (link.mtu === 0) return `the interface ${link.name} has no MTU`;
   const uplink: Uplink = { dev: link.name, mtu: link.mtu, addresses: {}, onLink: link.addresses };
   for (const family of families) {
-    const best = ranked(link.addresses, family)[0];
+    const best = bestAddress(link.addresses, family, question.current?.addresses[family]);
     if (best !== undefined) uplink.addresses[family] = best.address;
   }
   if (Object.keys(uplink.addresses).length === 0) return `the interface ${link.name} has no address`;
@@ -42,11 +44,12 @@ function byName(state: NetworkState, iface: string): Link | undefined {
   return [...state.links.values()].find((link) => link.addresses.some((a) => sameAddress(a.address, iface)));
 }
 
-function byRoute({ state, families, nodeIps }: UplinkQuestion): Link | undefined {
+function byRoute({ state, families, nodeIps, current }: UplinkQuestion): Link | undefined {
   const dst = families.includes(4) ? '0.0.0.0/0' : '::/0';
   const routes = state.routes.filter((route) => route.dst === dst && !route.dead && state.links.has(route.dev));
   // The kernel lists equal metrics in the order in which it uses them, and sort is stable.
-  const [best] = routes.sort((a, b) => a.metric - b.metric);
+  const [first] = routes.sort((a, b) => a.metric - b.metric);
+  const best = routes.find((route) => route.dev === current?.dev && route.metric === first?.metric) ?? first;
   if (best !== undefined) return state.links.get(best.dev);
   for (const ip of nodeIps) {
     const link = byName(state, ip);
@@ -55,10 +58,21 @@ function byRoute({ state, families, nodeIps }: UplinkQuestion): Link | undefined
   return undefined;
 }
 
-/** flannel pkg/ip/iface.go: global before link-local, permanent before dynamic, lasting before temporary. */
-function ranked(addresses: readonly LinkAddress[], family: Family): LinkAddress[] {
-  const rank = (a: LinkAddress) => (isGlobalUnicast(a.address) ? 0 : 4) + (a.dynamic ? 2 : 0) + (a.temporary ? 1 : 0);
+/**
+ * flannel pkg/ip/iface.go: global before link-local, permanent before dynamic, lasting before temporary. Among equals
+ * the one in use: each router advertisement may reorder them, and a change remakes the tunnel.
+ */
+function bestAddress(
+  addresses: readonly LinkAddress[],
+  family: Family,
+  current: string | undefined,
+): LinkAddress | undefined {
+  const rank = (a: LinkAddress) =>
+    (isGlobalUnicast(a.address) ? 0 : 8) +
+    (a.dynamic ? 4 : 0) +
+    (a.temporary ? 2 : 0) +
+    (a.address === current ? 0 : 1);
   return addresses
     .filter((a) => a.family === family && !a.deprecated && !a.dadFailed && a.scope !== 'host')
-    .sort((a, b) => rank(a) - rank(b));
+    .sort((a, b) => rank(a) - rank(b))[0];
 }

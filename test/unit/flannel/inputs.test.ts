@@ -219,6 +219,13 @@ describe('the uplink', () => {
     const lte = ask([route('eth0', 100, { dead: true }), route('wwan0', 700)]);
     assert.equal(typeof lte === 'object' && lte.dev, 'wwan0');
   });
+  it('stays on its address and route while others are only as good', () => {
+    const current = { dev: 'wwan0', mtu: 1500, addresses: { 4: '10.0.0.9' as string }, onLink: [] };
+    const stays = ask([route('eth0', 100), route('wwan0', 100)], { current });
+    assert.equal(typeof stays === 'object' && stays.dev, 'wwan0');
+    const better = ask([route('eth0', 50), route('wwan0', 100)], { current });
+    assert.deepEqual(typeof better === 'object' && [better.dev, better.addresses[4]], ['eth0', '10.0.0.2']);
+  });
   it('is the chosen interface, by name or address', () => {
     for (const iface of ['wwan0', '100.64.0.7']) {
       const up = ask([route('eth0', 100)], { iface });

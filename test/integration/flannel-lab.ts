@@ -106,6 +106,10 @@ export class Lab {
 
   constructor(name: string) {
     this.#prefix = `kat-flannel-${name}`;
+  }
+
+  #switch(): void {
+    if (this.#namespaces.length > 0) return;
     this.#netns('sw');
     sh('ip', '-n', this.ns('sw'), 'link', 'add', 'br0', 'type', 'bridge');
     sh('ip', '-n', this.ns('sw'), 'address', 'add', '10.99.0.254/24', 'dev', 'br0');
@@ -126,6 +130,7 @@ export class Lab {
   }
 
   host(name: string, k: number): string {
+    this.#switch();
     const ns = this.#netns(name);
     sh('ip', '-n', this.ns('sw'), 'link', 'add', `v-${name}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', ns);
     sh('ip', '-n', this.ns('sw'), 'link', 'set', `v-${name}`, 'master', 'br0', 'up');

@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
@@ -12,6 +13,7 @@ import {
 } from '../../core/index.ts';
 import type { RuntimeEvents } from '../../cri/types.ts';
 import type { KubeClient, Pod } from '../../kube/index.ts';
+import { readAnchors } from './auth/certificate.ts';
 import { createGate, type Gate } from './auth/gate.ts';
 import { BASIC_CHECKS, type HealthCheck, healthz } from './healthz.ts';
 import { createListener, type Listener } from './listener.ts';
@@ -83,6 +85,7 @@ export class KubeletServer implements Component {
   readonly #checks: readonly HealthCheck[];
   readonly #streams = new Set<Socket>();
   readonly #ending = new AbortController();
+  #anchors: readonly X509Certificate[] = [];
   #server: Server | undefined;
   #listener: Listener | undefined;
 
@@ -90,7 +93,7 @@ export class KubeletServer implements Component {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
-    this.#gate = createGate({ ...options, clock: this.#clock });
+    this.#gate = createGate({ ...options, anchors: () => this.#anchors, clock: this.#clock });
     this.#running = options.runningContainer ?? ((query) => runningContainer(options.runtime, query));
     this.#checks = [...BASIC_CHECKS, ...(options.checks ?? [])];
   }
@@ -172,8 +175,9 @@ export class KubeletServer implements Component {
 
   #tlsOptions(): SecureContextOptions {
     const { cert, key } = this.#options.serving();
-    // As in Go, any certificate of the bundle is an anchor, also one that another one signed.
-    return { cert, key, ca: this.#options.clientCa(), allowPartialTrustChain: true, minVersion: 'TLSv1.2' };
+    const ca = this.#options.clientCa();
+    this.#anchors = readAnchors(ca);
+    return { cert, key, ca, minVersion: 'TLSv1.2' };
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { Clock, Logger } from '../../../core/index.ts';
@@ -18,6 +19,8 @@ export type Gate = (request: IncomingMessage) => Promise<Target>;
 export function createGate(init: {
   kube: Pick<KubeClient, 'create'>;
   nodeName: string;
+  /** The certificates that vouch for clients. */
+  anchors(): readonly X509Certificate[];
   clock: Clock;
   log: Logger;
 }): Gate {
@@ -26,7 +29,10 @@ export function createGate(init: {
   const review = tokenReviewer(init);
 
   const identify = async (request: IncomingMessage) => {
-    const byCertificate = certificateIdentity(request.socket as TLSSocket, clock.now());
+    const byCertificate = certificateIdentity(request.socket as TLSSocket, {
+      anchors: init.anchors(),
+      now: clock.now(),
+    });
     if (byCertificate !== undefined) return byCertificate;
     const token = bearerToken(request.headers.authorization);
     return token === undefined ? undefined : review(token);

@@ -65,12 +65,16 @@ export async function readLog(reading: LogReading): Promise<void> {
       }
       if (change === 'replaced') {
         // The writer moved on to the new file before this look, so what the old one holds now is its last.
-        await pump.file(file, position, Number.POSITIVE_INFINITY);
-        await file.close();
-        file = await openLog(path);
-        position = 0;
-        parser.reset();
-        continue;
+        position = await pump.file(file, position, Number.POSITIVE_INFINITY);
+        const next = await openLog(path).catch(() => undefined);
+        if (next !== undefined) {
+          await file.close();
+          file = next;
+          position = 0;
+          parser.reset();
+          continue;
+        }
+        // Moved again in this moment: the folder will tell.
       }
       if (ended) return;
       await follower.next();
@@ -105,13 +109,17 @@ function createPump({ write, signal, options }: LogReading, parser: LogLineParse
     if (left <= 0) throw new LimitReached();
     if (signal.aborted) throw abortError();
   };
-  const buffer = Buffer.alloc(CHUNK);
   return {
     push,
     async file(file, from, end) {
       let position = from;
+      // Held only while there is something to read: most followers wait most of the time.
+      let buffer: Buffer | undefined;
       while (position < end) {
-        const { bytesRead } = await file.read(buffer, 0, Math.min(CHUNK, end - position), position);
+        const left = Math.min(end, (await file.stat()).size) - position;
+        if (left <= 0) break;
+        buffer ??= Buffer.allocUnsafe(Math.min(CHUNK, left));
+        const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, left), position);
         if (bytesRead === 0) break;
         position += bytesRead;
         await push(buffer.subarray(0, bytesRead));

@@ -12,6 +12,7 @@ import { AgentError, silentLogger } from '../../../../src/core/index.ts';
 import type { RuntimeEvent } from '../../../../src/cri/types.ts';
 import { KubeError, type Pod } from '../../../../src/kube/index.ts';
 import { KubeletServer, type KubeletServerOptions } from '../../../../src/kubelet/server/index.ts';
+import * as intermediate from '../../../fixtures/kubelet-server/intermediate.ts';
 import { createCa, issue, type KeyPair, keyPem, newKey } from '../../../standin/pki/certificates.ts';
 
 const clientCa = createCa('client-ca');
@@ -235,6 +236,19 @@ test('a certificate of another CA, or made for servers, is no identity', async (
   assert.equal((await ask('/pods', client(otherCa, 'system:apiserver', ['system:masters']))).status, 401);
   assert.equal((await ask('/pods', client(clientCa, 'system:apiserver', ['system:masters'], 'server'))).status, 401);
   assert.equal((await ask('/pods', client(clientCa, '', ['system:masters']))).status, 401);
+});
+
+test('an intermediate CA vouches for its clients without its root', async () => {
+  const alone = new KubeletServer({ ...options(), clientCa: () => clientCa.cert + intermediate.intermediateCa });
+  await alone.start(new AbortController().signal);
+  const { port } = alone.address as { port: number };
+  reviews.length = 0;
+  assert.equal((await ask('/pods', { ...intermediate, port })).status, 200);
+  assert.equal(reviews[0]?.spec.user, 'from-intermediate');
+  assert.equal((await ask('/pods', { ...apiserver, port })).status, 200);
+  assert.equal((await ask('/pods', { ...client(otherCa, 'x', ['system:masters']), port })).status, 401);
+  assert.equal((await ask('/pods', intermediate)).status, 401, 'unknown to a server without that CA');
+  await alone.stop();
 });
 
 test('a client certificate is user and groups, a token is what the API server says', async () => {

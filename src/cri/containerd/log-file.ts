@@ -50,7 +50,9 @@ export async function lastComplaints(path: string, from: number): Promise<string
       .toString('utf8')
       .split('\n')
       .filter((line) => line.trim() !== '');
-    const errors = lines.filter((line) => /level=(error|fatal|panic)|^containerd: |^panic:|^fatal error:/.test(line));
+    const errors = lines.filter((line) =>
+      /level=(error|fatal|panic)|failed to load plugin.*\.cri|^containerd: |^panic:|^fatal error:/.test(line),
+    );
     return (errors.length > 0 ? errors : lines)
       .slice(-2)
       .map((line) =>

@@ -5,6 +5,7 @@ import {
   type Component,
   createBackoff,
   describeError,
+  errorCode,
   isAbort,
   type Logger,
   silentLogger,
@@ -150,6 +151,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           return;
         } catch (error) {
           if (isAbort(error)) throw error;
+          // Services are all there before containerd listens: this one failed to load and will not come.
+          if (errorCode(error) === 'CRI_UNIMPLEMENTED') {
+            await terminate(id, 5_000, clock);
+            throw noCri(paths.log, await lastComplaints(paths.log, logFrom));
+          }
           failure = error;
         }
       }
@@ -279,7 +285,16 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
 /** What may be better at the next try; the rest needs a person and is told at once. */
 function isPassing(error: unknown): boolean {
-  return error instanceof AgentError && ['CONTAINERD_EXITED', 'CONTAINERD_SILENT', 'EXEC_TIMEOUT'].includes(error.code);
+  const passing = ['CONTAINERD_EXITED', 'CONTAINERD_SILENT', 'CONTAINERD_NO_CRI', 'EXEC_TIMEOUT'];
+  return passing.includes(errorCode(error) ?? '');
+}
+
+function noCri(log: string, why: string): AgentError {
+  return new AgentError({
+    code: 'CONTAINERD_NO_CRI',
+    message: `containerd runs, but without its CRI part${why ? `: ${why}` : ''}`,
+    remedy: `see ${log}; often the snapshotter does not work on this file system or kernel (try --snapshotter native)`,
+  });
 }
 
 function socketTaken(socket: string): AgentError {

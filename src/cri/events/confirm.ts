@@ -7,8 +7,11 @@ export interface ConfirmOptions {
   signal: AbortSignal;
 }
 
-/** Milliseconds between looks; together about 1.6 s, after which the event is passed on as it is. */
-const PAUSES = [0, 4, 8, 15, 30, 60, 120, 250, 500, 600];
+/**
+ * Milliseconds between looks, together 2 s, after which the event is passed on as it is. CRI writes the exit to disk
+ * first, which takes 10 to 30 ms here and several times that on a card.
+ */
+const PAUSES = [0, 5, 5, 5, 10, 10, 10, 15, 15, 15, 20, 20, 30, 40, 50, 100, 150, 300, 500, 700];
 
 /**
  * Waits until CRI itself has taken note of an exit. containerd's TaskExit goes to CRI's own bookkeeping and to us at
@@ -23,7 +26,8 @@ export async function confirmExit(id: string, options: ConfirmOptions): Promise<
     try {
       if (!sandbox) {
         const { state } = await runtime.containerStatus(id, { signal, timeoutMs: 5_000 });
-        if (state !== 'CONTAINER_RUNNING') return 'container';
+        // Still "created": it was over before StartContainer had come to its end.
+        if (state === 'CONTAINER_EXITED' || state === 'CONTAINER_UNKNOWN') return 'container';
         continue;
       }
       const { state } = await runtime.podSandboxStatus(id, { signal, timeoutMs: 5_000 });

@@ -6,6 +6,7 @@ import {
   type Component,
   createBackoff,
   describeError,
+  errorCode,
   isAbort,
   type Logger,
   silentLogger,
@@ -86,6 +87,10 @@ export function createImporter(options: ImporterOptions): ImageImporter {
       if (files.length > 0 || records.size > 0 || !unpinned) await settle(files, records);
     } catch (error) {
       if (signal.aborted) return;
+      if (errorCode(error) === 'CRI_UNIMPLEMENTED') {
+        log.warn('The images folder is left alone, since this runtime is not containerd');
+        return;
+      }
       log.warn('The images folder can not be worked on right now', { error: describeError(error) });
       retryLater();
     } finally {
@@ -261,6 +266,7 @@ export function createImporter(options: ImporterOptions): ImageImporter {
     },
     async stop() {
       stopping.abort();
+      ready();
       watcher?.close();
       cancelRetry();
       cancelSoon();

@@ -70,9 +70,11 @@ describe('runtime events', () => {
       fake.streams.map((s) => s.path),
       ['/containerd.services.events.v1.Events/Subscribe'],
     );
-    fake.states.set('c1', 'CONTAINER_RUNNING');
+    fake.states.set('c1', 'CONTAINER_CREATED');
     fake.streams[0]?.options.onMessage(exit('c1'));
     await until(() => fake.looks() >= 2);
+    fake.states.set('c1', 'CONTAINER_RUNNING');
+    await until(() => fake.looks() >= 4);
     assert.equal(events.filter((e) => e.type === 'container').length, 0);
     fake.states.set('c1', 'CONTAINER_EXITED');
     await until(() => events.some((e) => e.type === 'container'));

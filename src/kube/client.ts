@@ -161,12 +161,18 @@ export class KubeClient {
    * One watch, from its response headers until the server ends it (it does so every 5 to 10 minutes). A refused watch
    * throws {@link KubeError} (410 when the resourceVersion is too old); so does one that breaks.
    */
-  async *watch<T>(request: Omit<KubeRequest, 'method' | 'body' | 'timeoutMs'>): AsyncGenerator<WatchEvent<T>> {
+  async *watch<T>(
+    request: Omit<KubeRequest, 'method' | 'body' | 'timeoutMs'> & {
+      /** The server accepted the watch; its first event may be long in coming. */
+      onOpen?: () => void;
+    },
+  ): AsyncGenerator<WatchEvent<T>> {
     const query = { allowWatchBookmarks: true, ...request.query, watch: true };
     const signal = request.signal ?? new AbortController().signal;
     try {
       const response = await this.#send({ ...request, query }, signal, 30_000);
       if (response.statusCode >= 400) throw statusError(request, response, await readBody(response.body));
+      request.onOpen?.();
       for await (const line of lines(response.body)) {
         this.#heard = performance.now();
         yield JSON.parse(line) as WatchEvent<T>;

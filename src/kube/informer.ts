@@ -102,9 +102,6 @@ export class Informer<T extends KubeObject> implements Component {
     while (!signal.aborted) {
       try {
         if (this.#version === undefined) await this.#list(signal);
-        if (this.lastError !== undefined) log.info('the watch goes on', { path });
-        this.lastError = undefined;
-        this.#once.clear('error');
         await this.#watch(signal);
       } catch (error) {
         if (signal.aborted || isAbort(error)) return;
@@ -157,11 +154,16 @@ export class Informer<T extends KubeObject> implements Component {
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
-    const { client, path, fieldSelector, labelSelector } = this.#options;
+    const { client, log, path, fieldSelector, labelSelector } = this.#options;
     // A spread of lengths, so that a fleet does not come back in step.
     const timeoutSeconds = 300 + Math.floor(Math.random() * 300);
     const query = { fieldSelector, labelSelector, resourceVersion: this.#version, timeoutSeconds };
-    for await (const event of client.watch<T>({ path, query, signal })) {
+    const onOpen = () => {
+      if (this.lastError !== undefined) log.info('the watch goes on', { path });
+      this.lastError = undefined;
+      this.#once.clear('error');
+    };
+    for await (const event of client.watch<T>({ path, query, signal, onOpen })) {
       if (event.type === 'ERROR') {
         const status = event.object as unknown as { code?: number; message?: string; reason?: string };
         throw new KubeError({
@@ -170,6 +172,7 @@ export class Informer<T extends KubeObject> implements Component {
           ...(status.reason ? { reason: status.reason } : {}),
         });
       }
+      onOpen();
       this.#backoff.reset();
       if (event.object?.metadata === undefined) continue;
       if (event.type === 'DELETED') this.#remove(objectKey(event.object), event.object);

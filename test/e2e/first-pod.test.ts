@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { eventually } from '../lab/index.ts';
+import { type Cluster, clusterUnavailable, createCluster, watched } from './support/cluster.ts';
+import { isReady, type NodeView, PODS, type PodView, podOf } from './support/objects.ts';
+
+const skip = clusterUnavailable();
+
+describe('a board joins and runs a pod', { skip: skip ?? false }, () => {
+  let cluster: Cluster;
+  const logged = (body: () => Promise<void>) => watched(() => cluster, body);
+  before(async () => {
+    cluster = await createCluster(1);
+  });
+  after(() => cluster?.remove());
+
+  test(
+    'the node turns ready, with what the server side gives it',
+    logged(async () => {
+      const { agent } = await cluster.agent('n1');
+      agent.start();
+      const node = await cluster.api.until<NodeView>(
+        'node n1 is ready and initialized',
+        '/api/v1/nodes/n1',
+        (n) => isReady(n) && !n.spec.taints?.length,
+        60_000,
+      );
+      assert.match(node.spec.podCIDR ?? '', /^10\.42\.\d+\.0\/24$/);
+      assert.equal(node.spec.providerID, 'k3s://n1');
+      assert.deepEqual(
+        node.status.addresses?.filter((a) => a.type === 'InternalIP').map((a) => a.address),
+        ['10.99.0.2'],
+      );
+      assert.equal(node.metadata.annotations['flannel.alpha.coreos.com/backend-type'], 'vxlan');
+      assert.equal(node.metadata.labels['kubernetes.io/hostname'], 'n1');
+    }),
+  );
+
+  test(
+    'a pod runs, and its log, a command in it and its description are there',
+    logged(async () => {
+      await cluster.api.create(PODS, podOf('first'));
+      const pod = await cluster.api.until<PodView>('the pod is ready', `${PODS}/first`, isReady);
+      assert.equal(pod.status.phase, 'Running');
+      assert.match(pod.status.podIP ?? '', /^10\.42\./);
+      assert.equal(await cluster.kubectl('logs', 'first'), 'hello\n');
+      assert.equal(await cluster.kubectl('exec', 'first', '--', 'hostname'), 'first\n');
+      await assert.rejects(cluster.kubectl('exec', 'first', '--', 'sh', '-c', 'exit 3'), /exit code 3/);
+      assert.match(await cluster.kubectl('get', 'pod', 'first'), /first\s+1\/1\s+Running\s+0/);
+      const described = await cluster.kubectl('describe', 'pod', 'first');
+      for (const words of ['Scheduled', 'Pulled', 'Created', 'Started', 'Successfully assigned default/first to n1'])
+        assert.ok(described.includes(words), `describe shows ${words}:\n${described}`);
+    }),
+  );
+
+  test(
+    'a deleted pod leaves, and nothing of it stays on the board',
+    logged(async () => {
+      const { metadata } = await cluster.api.get<PodView>(`${PODS}/first`);
+      await cluster.api.delete(`${PODS}/first`);
+      await cluster.api.gone(`${PODS}/first`, 20_000);
+      await eventually('its folders, mounts and logs are gone', async () => {
+        const script = 'ls /var/lib/kubelet/pods /var/log/pods; cat /proc/mounts';
+        return !(await cluster.host('n1').run(['sh', '-c', script])).includes(metadata.uid);
+      });
+    }),
+  );
+});

@@ -57,7 +57,8 @@ const NAMESPACE = 'k8s.io';
 
 /**
  * The container runtime with all that belongs to it. `start` resolves when CRI answers; registry settings are in place
- * by then, images of the images folder come after (`importer.imagesReady`).
+ * by then, images of the images folder come after (`importer.imagesReady`). After a rejected `start` (what a person has
+ * to mend, see the supervisor) it may be called again.
  */
 export function createCri(options: CriOptions): Cri {
   const log = options.log ?? silentLogger;

@@ -67,6 +67,7 @@ export function createRegistries(options: RegistriesOptions): RegistrySettings {
 
   return {
     async start() {
+      stopWatching(); // a start that is repeated because something else was not ready
       stopWatching = watchPath(options.file, () => void reload(), 200, options.clock);
       await reload();
     },

@@ -222,7 +222,7 @@ export class KubeletServer implements Component {
       case 'exec':
       case 'attach':
       case 'portForward':
-        return { status: 400, body: 'Upgrade request required' };
+        return { status: 500, body: 'Upgrade request required\n' };
       case 'stats': {
         const make = documents?.[to.document];
         return make === undefined ? { status: 404, body: '404: Page Not Found' } : make(query);

@@ -427,8 +427,8 @@ test('what can not be streamed is said in text', async () => {
     message: 'you must specify at least 1 of stdin, stdout, stderr',
   });
   assert.deepEqual(await ask('/exec/ns/p/c?output=1', apiserver), {
-    status: 400,
-    text: 'Upgrade request required',
+    status: 500,
+    text: 'Upgrade request required\n',
     type: 'text/plain; charset=utf-8',
   });
   runtimeDown = true;

@@ -35,6 +35,13 @@ export interface KubeRequest {
 
 export type PatchKind = 'merge' | 'strategic' | 'json' | 'apply';
 
+/** metav1.DeleteOptions, as far as it can be said in a query (apimachinery Convert_url_Values_To_v1_DeleteOptions). */
+export interface DeleteOptions {
+  gracePeriodSeconds?: number;
+  propagationPolicy?: 'Orphan' | 'Background' | 'Foreground';
+  preconditions?: { uid?: string | undefined; resourceVersion?: string | undefined };
+}
+
 /** One line of a watch. `ERROR` carries a Status in `object`. */
 export interface WatchEvent<T> {
   type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
@@ -153,8 +160,16 @@ export class KubeClient {
     return this.request<T>({ ...options, method: 'PATCH', path, patch, body });
   }
 
-  delete<T>(path: string, body?: unknown, options: Omit<KubeRequest, 'path' | 'method' | 'body'> = {}): Promise<T> {
-    return this.request<T>({ ...options, method: 'DELETE', path, ...(body === undefined ? {} : { body }) });
+  /** `options`: what DeleteOptions says. It goes into the query: over HTTP/2 a DELETE here can't carry a body. */
+  delete<T>(
+    path: string,
+    options: DeleteOptions = {},
+    request: Omit<KubeRequest, 'path' | 'method' | 'body'> = {},
+  ): Promise<T> {
+    const { gracePeriodSeconds, propagationPolicy, preconditions } = options;
+    const { uid, resourceVersion } = preconditions ?? {};
+    const query = { ...request.query, gracePeriodSeconds, propagationPolicy, uid, resourceVersion };
+    return this.request<T>({ ...request, method: 'DELETE', path, query });
   }
 
   /**

@@ -179,12 +179,14 @@ async function deleteOptions(call: Call): Promise<DeleteOptions> {
   const { query } = call;
   const grace = query.get('gracePeriodSeconds');
   const policy = query.get('propagationPolicy');
+  const uid = query.get('uid');
   if (policy && !['Orphan', 'Background', 'Foreground'].includes(policy))
     throw badRequest(`invalid propagationPolicy: ${policy}`);
   return {
     ...body,
     ...(grace === null ? {} : { gracePeriodSeconds: Number(grace) }),
     ...(policy === null ? {} : { propagationPolicy: policy as 'Background' }),
+    ...(uid === null ? {} : { preconditions: { uid } }),
   };
 }
 

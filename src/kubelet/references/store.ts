@@ -36,7 +36,7 @@ export interface ReferencesOptions {
   log: Logger;
 }
 
-const MAX_WATCHES = 16;
+const MAX_WATCHES = 48;
 /** An object got this long ago may be given again: twenty pods of one Deployment start within it. */
 const FRESH_MS = 2_000;
 const ROOT_CA_FRESH_MS = 10 * 60_000;

@@ -197,7 +197,11 @@ describe('containerd, supervised', { skip, timeout: 120_000 }, () => {
     assert.equal(await started, 'stopped');
     await bad.stop();
 
-    const dropIns = join(other.dataDir, 'agent/etc/containerd', version3(lab) ? 'config-v3.toml.d' : 'config.toml.d');
+    const dropIns = join(
+      other.dataDir,
+      'agent/etc/containerd',
+      cri.status().version?.startsWith('2') ? 'config-v3.toml.d' : 'config.toml.d',
+    );
     await mkdir(dropIns, { recursive: true });
     await writeFile(join(dropIns, 'bad.toml'), 'this is = = not TOML\n');
     const broken = lab.make(other);
@@ -211,5 +215,3 @@ describe('containerd, supervised', { skip, timeout: 120_000 }, () => {
     await broken.shutdown();
   });
 });
-
-const version3 = (lab: Lab) => lab.options.binary?.includes('lab') ?? false;

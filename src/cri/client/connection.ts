@@ -131,7 +131,9 @@ export function createConnection(socket: string): Connection {
     stateChange(from, signal) {
       return new Promise((resolve, reject) => {
         if (signal.aborted) return reject(abortError());
+        let settled = false;
         const settle = () => {
+          settled = true;
           wakers.delete(check);
           signal.removeEventListener('abort', onAbort);
         };
@@ -141,7 +143,7 @@ export function createConnection(socket: string): Connection {
         };
         // Watches are one-shot and belong to one channel, which reconnect() may have replaced: so look again each time.
         const check = () => {
-          if (signal.aborted) return;
+          if (settled) return;
           if (state() !== from) {
             settle();
             resolve();

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 import type { Readable, Transform } from 'node:stream';
 import { AgentError } from '../../core/index.ts';
 import { findProgram, searchPath } from '../containerd/binary.ts';
@@ -52,29 +51,20 @@ async function openByProgram(path: string, program: 'lz4' | 'bzip2'): Promise<Op
       message: `${path} is compressed with ${program}, which is not installed`,
       remedy: `install the package ${program}, or compress the archive with gzip or zstd`,
     });
-  const input = await open(path, 'r');
-  try {
-    const child = spawn(found, ['-dc'], { stdio: [input.fd, 'pipe', 'pipe'] });
-    let said = '';
-    child.stderr?.on('data', (chunk: Buffer) => {
-      if (said.length < 1_000) said += chunk.toString();
+  // From here to the pipeline nothing may wait: Node throws away the output of a child that ends while nobody reads it.
+  const child = spawn(found, ['-dc', path], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (said.length < 1_000) said += chunk.toString();
+  });
+  const finished = new Promise<void>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      const message = `${program} can't read ${path}: ${said.trim().slice(0, 300)}`;
+      if (code === 0) resolve();
+      else reject(new AgentError({ code: 'ARCHIVE_BROKEN', message }));
     });
-    const finished = new Promise<void>((resolve, reject) => {
-      child.on('error', reject);
-      child.on('close', (code) => {
-        if (code === 0) resolve();
-        else
-          reject(
-            new AgentError({
-              code: 'ARCHIVE_BROKEN',
-              message: `${program} can't read ${path}: ${said.trim().slice(0, 300)}`,
-            }),
-          );
-      });
-    });
-    finished.catch(() => {}); // looked at by the importer
-    return { stages: [child.stdout as Readable], finished, close: () => void child.kill('SIGKILL') };
-  } finally {
-    await input.close();
-  }
+  });
+  finished.catch(() => {}); // looked at by the importer
+  return { stages: [child.stdout], finished, close: () => void child.kill('SIGKILL') };
 }

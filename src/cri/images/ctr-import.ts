@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { pipeline } from 'node:stream/promises';
-import { AgentError, abortError } from '../../core/index.ts';
+import { AgentError, abortError, errorCode } from '../../core/index.ts';
 import { type FileKind, openArchive } from './archive-file.ts';
 import { ArchiveNames } from './archive-names.ts';
 
@@ -46,11 +46,12 @@ export async function importArchive(options: ImportOptions): Promise<string[]> {
       (error: unknown) => error,
     );
     const failure = await piped;
-    // A broken archive must not look like a short one that ended well.
-    if (failure !== undefined) child.kill('SIGKILL');
+    // A broken archive must not look like a short one that ended well; one that ctr had enough of is still being filed.
+    if (failure !== undefined && !isBrokenPipe(failure)) child.kill('SIGKILL');
     const code = await ended;
     if (signal.aborted) throw abortError();
-    await archive.finished;
+    // A decompressor that could write no more because ctr had all it wanted has not failed.
+    if (!(code === 0 && isBrokenPipe(failure))) await archive.finished;
     if (code !== 0 && (failure === undefined || isBrokenPipe(failure)))
       throw failed(path, said.trim() || `ctr: ${code}`);
     if (failure !== undefined && !(code === 0 && isBrokenPipe(failure))) throw failed(path, undefined, failure);
@@ -63,7 +64,7 @@ export async function importArchive(options: ImportOptions): Promise<string[]> {
 
 /** ctr stops reading at the archive's end mark, or when it has found a fault: its exit code tells which. */
 function isBrokenPipe(error: unknown): boolean {
-  const code = (error as { code?: string }).code;
+  const code = errorCode(error);
   return code === 'EPIPE' || code === 'ECONNRESET' || code === 'ERR_STREAM_PREMATURE_CLOSE';
 }
 

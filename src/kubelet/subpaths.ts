@@ -46,7 +46,7 @@ export async function makeMounts(planned: readonly PlannedMount[], context: SubP
       const state = await prepareTarget(target, handle);
       if (state === 'existing') {
         // The folder was replaced since the last run of the container: what is mounted here is the old one.
-        const old = (await mounter.below(target)).filter((point) => point === target);
+        const old = (await mounter.below([target])).filter((point) => point === target);
         if (old.length > 0) await mounter.unmount(old, signal);
         await makeTarget(target, (await handle.stat()).isDirectory());
       }

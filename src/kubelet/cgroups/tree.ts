@@ -1,11 +1,13 @@
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AgentError, type Clock, errorCode } from '../../core/index.ts';
 import type { CgroupSetting } from './settings.ts';
 
 /**
  * The kernel's cgroup file systems. A path such as `/kubepods/burstable` is one folder on v2 and one in each
- * controller's hierarchy on v1. Errors are AgentError `POD_CGROUP`.
+ * controller's hierarchy on v1. Errors are AgentError `POD_CGROUP`. Reading and writing is synchronous, since it touches
+ * only memory; making and removing folders is not, since it waits for a lock that moving processes holds for long.
  */
 export interface CgroupTree {
   /** Makes the cgroup with these settings; what it has already is left alone. */
@@ -24,11 +26,9 @@ export function createCgroupTree(options: { version: 1 | 2; mount: string; clock
   let hierarchies: string[] | undefined;
 
   /** Roots of all hierarchies: the mount itself on v2, each controller's folder on v1 (links are second names). */
-  async function roots(): Promise<string[]> {
+  function roots(): string[] {
     if (version === 2) return [mount];
-    hierarchies ??= (await readdir(mount, { withFileTypes: true }))
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => join(mount, entry.name));
+    hierarchies ??= folders(mount).map((name) => join(mount, name));
     return hierarchies;
   }
 
@@ -38,50 +38,43 @@ export function createCgroupTree(options: { version: 1 | 2; mount: string; clock
     if (path !== '/') await delegate(dirname(path));
     const directory = join(mount, path);
     await mkdir(directory, { recursive: true });
-    const available = (await readFile(join(directory, 'cgroup.controllers'), 'utf8')).trim().split(' ');
-    const on = (await readFile(join(directory, 'cgroup.subtree_control'), 'utf8')).trim().split(' ');
+    const words = (file: string) => readFileSync(join(directory, file), 'utf8').trim().split(' ');
+    const available = words('cgroup.controllers');
+    const on = words('cgroup.subtree_control');
     for (const controller of V2_CONTROLLERS)
       if (available.includes(controller) && !on.includes(controller))
-        await writeFile(join(directory, 'cgroup.subtree_control'), `+${controller}`).catch((cause) => {
+        try {
+          writeFileSync(join(directory, 'cgroup.subtree_control'), `+${controller}`);
+        } catch (cause) {
           // cpu and memory are what pods are bound by; the rest may be held back by a parent.
           if (controller === 'cpu' || controller === 'memory') throw fault(`cgroup ${path} can't be shared out`, cause);
-        });
+        }
     delegated.add(path);
   }
 
-  async function write(directory: string, { file, value }: CgroupSetting): Promise<void> {
+  function write(directory: string, { file, value }: CgroupSetting): void {
     const path = join(directory, file);
-    const now = (await readFile(path, 'utf8')).trim();
-    if (now !== value) await writeFile(path, value);
+    if (readFileSync(path, 'utf8').trim() !== value) writeFileSync(path, value);
   }
 
   /** Depth first; the kernel frees a cgroup a moment after its last process. */
   async function removeFolder(directory: string): Promise<void> {
-    let entries: string[];
-    try {
-      entries = (await readdir(directory, { withFileTypes: true })).filter((e) => e.isDirectory()).map((e) => e.name);
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return;
-      throw error;
-    }
-    for (const name of entries) await removeFolder(join(directory, name));
+    for (const name of folders(directory)) await removeFolder(join(directory, name));
     await rmdir(directory).catch((error) => {
       if (errorCode(error) !== 'ENOENT') throw error;
     });
   }
 
-  async function kill(directory: string): Promise<void> {
-    if (version === 2) {
-      const killed = await writeFile(join(directory, 'cgroup.kill'), '1').then(
-        () => true,
-        () => false,
-      );
-      if (killed) return;
-    }
-    for (const name of await readdir(directory, { recursive: true }).catch(() => [] as string[]))
-      if (name === 'cgroup.procs' || name.endsWith('/cgroup.procs'))
-        for (const pid of (await readFile(join(directory, name), 'utf8').catch(() => '')).split('\n'))
-          if (/^[1-9]\d*$/.test(pid)) killProcess(Number(pid));
+  function kill(directory: string): void {
+    if (version === 2)
+      try {
+        writeFileSync(join(directory, 'cgroup.kill'), '1');
+        return;
+      } catch {
+        // Kernels before 5.14 lack it.
+      }
+    for (const name of folders(directory)) kill(join(directory, name));
+    for (const pid of processes(directory)) killProcess(pid);
   }
 
   return {
@@ -90,13 +83,13 @@ export function createCgroupTree(options: { version: 1 | 2; mount: string; clock
         if (version === 2) {
           if (parents) await delegate(dirname(path));
           await mkdir(join(mount, path), { recursive: true });
-          for (const setting of settings) await write(join(mount, path), setting);
+          for (const setting of settings) write(join(mount, path), setting);
           return;
         }
         for (const setting of settings) {
           const directory = join(mount, setting.controller, path);
           await mkdir(directory, { recursive: true });
-          await write(directory, setting);
+          write(directory, setting);
         }
       } catch (cause) {
         throw cause instanceof AgentError ? cause : fault(`cgroup ${path} can't be made`, cause);
@@ -104,27 +97,49 @@ export function createCgroupTree(options: { version: 1 | 2; mount: string; clock
     },
     async children(path) {
       const found = new Set<string>();
-      for (const root of await roots())
-        for (const entry of await readdir(join(root, path), { withFileTypes: true }).catch(() => []))
-          if (entry.isDirectory()) found.add(entry.name);
+      for (const root of roots()) for (const name of folders(join(root, path))) found.add(name);
       return [...found];
     },
     async remove(path, signal) {
-      for (const root of await roots()) {
+      for (const root of roots()) {
         const directory = join(root, path);
+        if (!existsSync(directory)) continue;
         for (let attempt = 0; ; attempt++) {
           try {
             await removeFolder(directory);
             break;
           } catch (cause) {
             if (errorCode(cause) !== 'EBUSY' || attempt >= 8) throw fault(`cgroup ${path} can't be removed`, cause);
-            await kill(directory);
+            kill(directory);
             await clock.sleep(10 * 2 ** attempt, signal);
           }
         }
       }
     },
   };
+}
+
+/** Names of the folders in a folder; none if there is no such folder. */
+function folders(directory: string): string[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function processes(directory: string): number[] {
+  try {
+    return readFileSync(join(directory, 'cgroup.procs'), 'utf8')
+      .split('\n')
+      .filter((pid) => /^[1-9]\d*$/.test(pid))
+      .map(Number);
+  } catch {
+    return []; // It went meanwhile.
+  }
 }
 
 function killProcess(pid: number): void {

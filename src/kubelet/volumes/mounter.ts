@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Exec } from '../../host/index.ts';
 import { readText } from '../../host/index.ts';
 
@@ -19,8 +19,8 @@ export interface Mounter {
   mount(requests: readonly MountRequest[], signal: AbortSignal): Promise<void>;
   /** All in one process, in the order given. */
   unmount(targets: readonly string[], signal: AbortSignal): Promise<void>;
-  /** Mount points at or below the path, deepest first. */
-  below(path: string): Promise<string[]>;
+  /** Mount points at or below the paths, last made first. */
+  below(paths: readonly string[]): Promise<string[]>;
 }
 
 /** mount(8), since Node has no mount(2). */
@@ -58,9 +58,12 @@ export function createMounter(exec: Exec, options: { scratchDir: string; mountin
       for (let i = 0; i < targets.length; i += 200)
         await exec.run(['umount', '-c', ...targets.slice(i, i + 200)], { signal });
     },
-    async below(path) {
-      return parseMountPoints((await readText(mountinfo)) ?? '')
-        .filter((point) => point === path || point.startsWith(`${path}/`))
+    async below(paths) {
+      const text = (await readText(mountinfo)) ?? '';
+      // A host with many containers has many mounts; usually none of them is asked for.
+      if (!paths.some((path) => text.includes(basename(path)))) return [];
+      return parseMountPoints(text)
+        .filter((point) => paths.some((path) => point === path || point.startsWith(`${path}/`)))
         .reverse();
     },
   };

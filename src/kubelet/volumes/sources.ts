@@ -96,12 +96,12 @@ async function written(
   } catch (error) {
     // The server can't be asked, but what it said before lies here: a pod that could go on must.
     const unsure = ['REFERENCE_UNKNOWN', 'TOKEN_REFUSED'].includes(errorCode(error) ?? '');
-    if (!unsure || isAbort(error) || !(await isWritten(directory))) throw error;
+    if (!unsure || isAbort(error) || !isWritten(directory)) throw error;
     context.log.debug('a volume keeps its last content', { pod: pod.metadata.name, volume: name });
     context.renewals.push(0);
     return result;
   }
-  await writeVolume(directory, files, { directoryMode, fsGroup: pod.spec.securityContext?.fsGroup });
+  writeVolume(directory, files, { directoryMode, fsGroup: pod.spec.securityContext?.fsGroup });
   await linkInto(layout.volumeDir(uid, plugin, name), directory);
   return result;
 }

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { describeError, errorCode, isAbort } from '../../core/index.ts';
 import { volumeError } from './errors.ts';
@@ -15,11 +16,11 @@ export async function tearDownPod(
 ): Promise<void> {
   const folders = [layout.podDir(podUid), layout.podMemoryDir(podUid)];
   try {
-    for (const folder of folders) {
-      const mounted = await mounter.below(folder);
-      if (mounted.length > 0) await mounter.unmount(mounted, signal);
-      await removeTree(folder);
-    }
+    const mounted = await mounter.below(folders);
+    if (mounted.length > 0) await mounter.unmount(mounted, signal);
+    await removeTree(layout.podDir(podUid));
+    // Only this agent writes there, to memory, and nothing is mounted below any more.
+    rmSync(layout.podMemoryDir(podUid), { recursive: true, force: true });
   } catch (error) {
     if (isAbort(error) || errorCode(error) === 'VOLUME_TEARDOWN') throw error;
     throw volumeError(

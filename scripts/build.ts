@@ -24,14 +24,15 @@ const arch = process.argv[2] ?? process.arch;
 if (arch !== 'x64' && arch !== 'arm64') throw new Error(`unknown architecture ${arch}: use x64 or arm64`);
 const own = arch === process.arch;
 
-/** Only undici's Agent is used; its index also sets up fetch, caches and mocks, which cost 6 MB of resident memory. */
+/** Of undici only the Agent and its connector are used; its index also sets up fetch, caches and mocks, which cost 6 MB of resident memory. */
 const onlyUndiciAgent: Plugin = {
   name: 'only-undici-agent',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^undici$/ }, () => ({ path: 'undici', namespace: 'slim' }));
     onLoad({ filter: /.*/, namespace: 'slim' }, () => ({
       contents: `Object.assign(require('undici/lib/dispatcher/dispatcher.js').prototype, require('undici/lib/api'));
-        exports.Agent = require('undici/lib/dispatcher/agent.js');`,
+        exports.Agent = require('undici/lib/dispatcher/agent.js');
+        exports.buildConnector = require('undici/lib/core/connect.js');`,
       resolveDir: root,
     }));
   },

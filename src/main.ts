@@ -17,6 +17,7 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'status':
       return runStatus({ json: loaded.json, print, now: Date.now() });
     case 'agent': {
+      process.title = 'k3s-agent'; // the arguments, the token among them, must not stay visible to every user of the host
       const style = process.env.JOURNAL_STREAM ? 'journal' : 'text';
       const log = createLogger({ debug: loaded.config.debug || loaded.config.verbosity > 0, style });
       const stop = new AbortController();

@@ -8,6 +8,7 @@ import {
   type Logger,
   systemClock,
 } from '../core/index.ts';
+import { cniFolders, findCniPlugins } from '../cri/index.ts';
 import { Flannel, prepareKernel, trimNode } from '../flannel/index.ts';
 import { createIp, createNotifier, type Exec, hostExec, hostSysctl, NetMonitor, type Notifier } from '../host/index.ts';
 import { Informer, type Node } from '../kube/index.ts';
@@ -92,6 +93,7 @@ export async function runAgent(input: AgentInput): Promise<void> {
     await stack.start('node watch', nodes, signal);
     const flannel = flannelOf({
       ...common,
+      cniBin: (await findCniPlugins(cniFolders(config.dataDir))).binDirs[0],
       uplink,
       nodes,
       monitor,
@@ -140,6 +142,7 @@ interface FlannelInput {
   uplink: Uplink;
   nodes: Informer<Node>;
   monitor: NetMonitor;
+  cniBin: string | undefined;
   exec: Exec;
   clock: Clock;
   log: Logger;
@@ -168,6 +171,7 @@ function flannelOf(input: FlannelInput): Flannel | undefined {
       conflist: paths.conflist,
       subnetEnv: '/run/flannel/subnet.env',
       hostLocal: '/var/lib/cni/networks/cbr0',
+      ...(input.cniBin ? { cniBin: input.cniBin } : {}),
     },
     client: uplink.kubelet,
     nodes,

@@ -1,6 +1,6 @@
 import type { AgentConfig } from '../config/index.ts';
 import { type Clock, formatCidr, type Logger, splitHostPort } from '../core/index.ts';
-import { borrowAddress, type Exec, type NetMonitor } from '../host/index.ts';
+import { borrowAddress, type Exec, type NetEvent, type NetMonitor } from '../host/index.ts';
 import {
   chooseNodeIps,
   createJoin,
@@ -10,6 +10,7 @@ import {
   type JoinOptions,
   type JoinProgress,
   joinPaths,
+  type NetworkFacts,
   networkFacts,
   type Renewer,
 } from '../join/index.ts';
@@ -164,9 +165,16 @@ export async function openUplink(input: UplinkInput): Promise<Uplink> {
       controller.setCredentials({ ca: now.serverCa, ...pair(now, 'client-k3s-controller') });
   });
   await stack.start('certificate renewal', renewer, signal);
-  monitor.subscribe(() => {
+  monitor.subscribe((events) => {
+    if (!events.some(concernsUplink)) return;
     tunnels.wake();
-    void addressesChanged(config, renewer.current).then((changed) => changed && renewer.poke('the addresses changed'));
+    void networkFacts().then((facts) => {
+      const has = new Set(Object.values(facts.interfaces).flatMap((list) => list?.map(({ address }) => address) ?? []));
+      for (const each of balancers) each.addressesChanged(has);
+      if (!addressesDiffer(config, renewer.current, facts)) return;
+      if (balancers.length === 0) for (const each of [kubelet, controller]) each.reconnect();
+      renewer.poke('the addresses of this board changed');
+    });
   });
   return {
     get joined() {
@@ -223,7 +231,7 @@ async function askApiServers(
 ): Promise<string[] | undefined> {
   const supervisor = createSupervisor({
     dialUrl,
-    trust: { kind: 'pinned', ca: joined.serverCa },
+    trust: joined.trust,
     credentials: { kind: 'none' },
     client: pair(joined, 'client-kubelet'),
     userAgent,
@@ -247,10 +255,14 @@ function addressOf(server: string): string {
   return `${url.hostname}:${url.port || 443}`;
 }
 
-async function addressesChanged(config: AgentConfig, joined: Joined): Promise<boolean> {
+/** Pods come and go with a device each; only the others can change the way to the servers. */
+function concernsUplink({ kind, dev = '' }: NetEvent): boolean {
+  return kind === 'resync' || !/^(veth|cni|flannel|lo$)/.test(dev);
+}
+
+function addressesDiffer(config: AgentConfig, joined: Joined, facts: NetworkFacts): boolean {
   try {
-    const now = chooseNodeIps(config, await networkFacts());
-    return [...now].sort().join() !== [...joined.nodeIps].sort().join();
+    return [...chooseNodeIps(config, facts)].sort().join() !== [...joined.nodeIps].sort().join();
   } catch {
     return false; // no address right now: the next event will tell
   }

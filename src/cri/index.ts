@@ -1,7 +1,7 @@
 export { type Connection, createConnection, type LinkState, socketPath } from './client/connection.ts';
 export { createImageService } from './client/image-service.ts';
 export { createRuntimeService } from './client/runtime-service.ts';
-export { findCniPlugins } from './containerd/cni.ts';
+export { cniFolders, findCniPlugins } from './containerd/cni.ts';
 export { probeHost, useSystemdCgroup } from './containerd/host-facts.ts';
 export { type ContainerdOptions, containerdPaths } from './containerd/prepare.ts';
 export type { ContainerdState, ContainerdStatus } from './containerd/supervisor.ts';

@@ -133,6 +133,20 @@ export class LoadBalancer implements Component {
     this.#feed({ type: 'health', address, ok, reason });
   }
 
+  /**
+   * Closes what goes out from an address this board lost: neither end would notice for a quarter of an hour.
+   * `has`: the addresses there are now.
+   */
+  addressesChanged(has: ReadonlySet<string>): void {
+    for (const pairs of this.#pairs.values())
+      for (const [upstream, client] of [...pairs]) {
+        const local = upstream.localAddress?.replace(/^::ffff:/, '');
+        if (local === undefined || has.has(local)) continue;
+        upstream.destroy();
+        client.destroy();
+      }
+  }
+
   /** Best first. */
   status(): ServerStatus[] {
     return this.#servers.map(({ since: _, ...status }) => status);

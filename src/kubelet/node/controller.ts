@@ -33,6 +33,8 @@ export interface NodeControllerOptions {
 const REPORT_MS = 5 * 60_000;
 /** Pressure and the runtime are looked at this often while nothing happens. */
 const CHECK_MS = 30_000;
+/** A runtime that was up may be away this long, for its restart, before the node counts as not ready (the kubelet's 30 s). */
+const RUNTIME_GRACE_MS = 30_000;
 /** While the network is all that is missing, it is looked at this often: containerd reads the CNI file by itself. */
 const IMPATIENT_MS = 25;
 
@@ -55,7 +57,10 @@ export class NodeController implements Component {
   #stored: Node | undefined;
   #deleted = false;
   #images: CriImage[] | undefined;
+  /** Look again after so long, whatever the rest says. */
+  #again: number | undefined;
   #runtimeVersion: string | undefined;
+  #runtimeSeenAt = Number.NEGATIVE_INFINITY;
   #handlers: Record<string, unknown> = {};
   #reportedAt = Number.NEGATIVE_INFINITY;
   #impatientUntil = 0;
@@ -176,6 +181,7 @@ export class NodeController implements Component {
     const { client, clock } = this.#options;
     const identity = this.#identity;
     this.#cancelNext();
+    this.#again = undefined;
     try {
       if (this.#identityStale) await this.#updateMetadata();
       const [missing, pressure] = await Promise.all([this.#missing(), this.#options.pressure()]);
@@ -195,7 +201,7 @@ export class NodeController implements Component {
       this.#once.clear('error');
       this.#backoff.reset();
       const impatient = missing.length > 0 && clock.monotonic() < this.#impatientUntil;
-      this.#schedule(impatient ? IMPATIENT_MS : missing.length > 0 ? 2_000 : CHECK_MS);
+      this.#schedule(this.#again ?? (impatient ? IMPATIENT_MS : missing.length > 0 ? 2_000 : CHECK_MS));
     } catch (error) {
       if (this.#signal.aborted || isAbort(error)) return;
       if (isNotFound(error)) this.observed(undefined);
@@ -252,12 +258,18 @@ export class NodeController implements Component {
     let status: RuntimeStatus;
     try {
       status = await runtime.status({ timeoutMs: 10_000, signal: this.#signal });
+      this.#runtimeSeenAt = this.#options.clock.monotonic();
       if (this.#runtimeVersion === undefined) {
         const version = await runtime.version({ timeoutMs: 10_000, signal: this.#signal });
         this.#runtimeVersion = `${version.runtimeName}://${version.runtimeVersion.replace(/^v/, '')}`;
         this.#handlers = this.#describeHandlers(status);
       }
     } catch (error) {
+      const gone = this.#options.clock.monotonic() - this.#runtimeSeenAt;
+      if (this.notReady.length === 0 && gone < RUNTIME_GRACE_MS) {
+        this.#again = 1_000;
+        return missing;
+      }
       this.#runtimeVersion = undefined; // it may come back as another version
       return [...missing, `container runtime is down: ${describeError(error)}`];
     }

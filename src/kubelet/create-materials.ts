@@ -5,7 +5,7 @@ import type { Secret } from '../kube/index.ts';
 import { admit, assertWellFormed } from './admission/index.ts';
 import { createCgroupManager } from './cgroups/index.ts';
 import { makePodFolders } from './containers/files.ts';
-import { hasSwapController, hugepageUnits } from './containers/host-facts.ts';
+import { hasAppArmor, hasSwapController, hugepageUnits } from './containers/host-facts.ts';
 import { containerHash, logFolder } from './containers/index.ts';
 import { type MakingContext, makeContainerMaterials, makeSandboxMaterials } from './making.ts';
 import type { MaterialsOptions, PodMaterials } from './materials.ts';
@@ -60,11 +60,14 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     security: { seccompRoot: join(layout.rootDir, 'seccomp'), seccompDefault: options.seccompDefault ?? false },
   };
 
+  let appArmor = true;
+
   return {
     async start(signal) {
       await references.start(signal);
       await volumes.start(signal);
       await cgroups.start(signal);
+      appArmor = await hasAppArmor();
       making.host.hugepageUnits = await hugepageUnits();
       making.host.swapController = await hasSwapController(
         options.cgroups.version,
@@ -79,6 +82,7 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     admit: (pod, active) =>
       admit(pod, active, node(), {
         allowedUnsafeSysctls: options.allowedUnsafeSysctls ?? [],
+        appArmor,
         supplementalGroupsPolicy: options.runtimeSupports?.supplementalGroupsPolicy === true,
       }),
     async preparePod(pod, signal) {

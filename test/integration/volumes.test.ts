@@ -18,6 +18,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { systemClock } from '../../src/core/index.ts';
+import { hostExec } from '../../src/host/index.ts';
 import type { Pod, Volume } from '../../src/kube/index.ts';
 import type { ContainerMaterials, PodVolumes } from '../../src/kubelet/index.ts';
 import { removeTree } from '../../src/kubelet/volumes/index.ts';
@@ -240,6 +241,36 @@ describe('volumes', { skip, timeout: 120_000 }, () => {
     assert.equal((await readdir(dir)).length, 3);
   });
 
+  it('go on with what an original agent left, mounts and all', async () => {
+    lab.api.put('Secret', 'ns', 'orig', { k: 'new' });
+    lab.api.put('ConfigMap', 'ns', 'orig', { k: 'new' });
+    const pod = volumePod('c2', [
+      { name: 's', secret: { secretName: 'orig' } },
+      { name: 'c', configMap: { name: 'orig' } },
+      { name: 'b', secret: { secretName: 'orig' } },
+    ]);
+    const left = (kind: string, name: string) => join(podDir('c2'), 'volumes', kind, name);
+    const [secret, config, booted] = [
+      left('kubernetes.io~secret', 's'),
+      left('kubernetes.io~configmap', 'c'),
+      left('kubernetes.io~secret', 'b'),
+    ] as const;
+    for (const dir of [secret, config, booted]) await mkdir(dir, { recursive: true });
+    await hostExec.run(['mount', '-t', 'tmpfs', 'tmpfs', secret]);
+    for (const dir of [secret, config, booted]) {
+      await mkdir(join(dir, '..2020_old'));
+      await writeFile(join(dir, '..2020_old/k'), 'old');
+      await symlink('..2020_old', join(dir, '..data'));
+      await symlink('..data/k', join(dir, 'k'));
+    }
+    const volumes = await up(pod);
+    assert.deepEqual([at(volumes, 's'), at(volumes, 'c')], [secret, config]);
+    for (const name of ['s', 'c', 'b']) assert.equal(await text(join(at(volumes, name), 'k')), 'new');
+    assert.notEqual((await stat(at(volumes, 'b'))).dev, (await stat(podDir('c2'))).dev, 'no secret on the disk');
+    await lab.materials.release('c2', signal);
+    await assert.rejects(stat(podDir('c2')), { code: 'ENOENT' });
+  });
+
   it('take subPaths from emptyDirs by descriptor, and from ConfigMaps without a mount', async () => {
     lab.api.put('ConfigMap', 'ns', 'sub', { 'app.conf': 'x=1' });
     const pod = volumePod(
@@ -276,6 +307,11 @@ describe('volumes', { skip, timeout: 120_000 }, () => {
     assert.equal(await mode(join(at(volumes, 'e'), 'deep')), '777');
     await make(pod, volumes, 1);
     assert.equal(lab.processes.length, before + 1, 'what is mounted already is left');
+    // A file takes the folder's place: the container's next run gets it.
+    await rm(join(at(volumes, 'e'), 'for-me'), { recursive: true });
+    await writeFile(join(at(volumes, 'e'), 'for-me'), 'a file');
+    await make(pod, volumes, 2);
+    assert.equal(await text(mount('/b')), 'a file');
     await lab.materials.release('d1', signal);
     await assert.rejects(stat(podDir('d1')), { code: 'ENOENT' });
   });

@@ -1,5 +1,6 @@
 import { describeError } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
+import { needsAppArmor } from '../containers/security.ts';
 import { isStaticPod, specOf } from '../containers/spec.ts';
 import type { Admission, NodeFacts } from '../materials.ts';
 import { shortage } from './fit.ts';
@@ -13,6 +14,8 @@ export interface AdmissionRules {
   allowedUnsafeSysctls: readonly string[];
   /** The runtime applies supplementalGroupsPolicy Strict. */
   supplementalGroupsPolicy?: boolean;
+  /** The kernel has AppArmor on; not checked when left out. */
+  appArmor?: boolean;
 }
 
 function no(reason: string, message: string): Admission {
@@ -45,6 +48,8 @@ function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: Admissi
     return no('SupplementalGroupsPolicyNotSupported', 'SupplementalGroupsPolicy=Strict is not supported in this node');
   const sysctl = forbiddenSysctl(pod, rules.allowedUnsafeSysctls);
   if (sysctl !== undefined) return no('SysctlForbidden', sysctl);
+  if (rules.appArmor === false && needsAppArmor(pod))
+    return no('AppArmor', 'Cannot enforce AppArmor: AppArmor is not enabled on the host');
   const short = shortage(pod, active, node.allocatable);
   if (short)
     return no(

@@ -1,5 +1,6 @@
 import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readText } from '../../host/index.ts';
 import { hugepageUnit } from './resources.ts';
 
 /** Page sizes of the kernel, as its hugetlb controller names them. */
@@ -22,4 +23,9 @@ export async function hasSwapController(version: 1 | 2, mount: string, kubepods:
     () => true,
     () => false,
   );
+}
+
+/** True if the kernel has AppArmor on. */
+export async function hasAppArmor(): Promise<boolean> {
+  return ((await readText('/sys/module/apparmor/parameters/enabled')) ?? '').startsWith('Y');
 }

@@ -26,6 +26,8 @@ export function planMounts(
   volumes: PodVolumes,
   context: { environment: ReadonlyMap<string, string>; recursiveReadOnly: boolean },
 ): PlannedMount[] {
+  const device = container.volumeDevices?.[0];
+  if (device) throw configError(`cannot find volume "${device.name}" to pass into container "${container.name}"`);
   return (container.volumeMounts ?? []).map((mount: NewVolumeMount, index) => {
     const volume = volumes.get(mount.name);
     if (!volume) throw configError(`cannot find volume "${mount.name}" to mount into container "${container.name}"`);

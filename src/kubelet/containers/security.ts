@@ -100,6 +100,12 @@ function seccomp(pod: Pod, container: AnyContainer, options: SecurityOptions): S
   }
 }
 
+/** True if any container wants a profile, which a host without AppArmor can't give. */
+export function needsAppArmor(pod: Pod): boolean {
+  const all: AnyContainer[] = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
+  return all.some((container) => (apparmor(pod, container)?.profileType ?? 'Unconfined') !== 'Unconfined');
+}
+
 /** Field of the container, of the pod, then the old annotation; undefined leaves the runtime's own default. */
 function apparmor(pod: Pod, container: AnyContainer): SecurityProfile | undefined {
   const profile = container.securityContext?.appArmorProfile ?? pod.spec.securityContext?.appArmorProfile;

@@ -23,11 +23,18 @@ import { orAbort } from './wait.ts';
 export interface References extends Component {
   /** Throws AgentError `REFERENCE_ABSENT` or `REFERENCE_UNKNOWN`, with upstream's texts. */
   get(ref: Reference, signal: AbortSignal): Promise<Referenced>;
-  /** These are what the pod's volumes hold; replaces what was said of it before. */
-  hold(podUid: string, refs: readonly Reference[]): void;
+  /** What a pod names; replaces what was said of it before. */
+  hold(podUid: string, refs: HeldReferences): void;
   release(podUid: string): void;
   /** Called when a held object was created, changed or deleted. */
   onChange(handler: (ref: Reference, holders: ReadonlySet<string>) => void): () => void;
+}
+
+export interface HeldReferences {
+  /** In volumes: watched. */
+  followed: readonly Reference[];
+  /** In environments and pull secrets: only their last known content is kept, for restarts without a server. */
+  kept: readonly Reference[];
 }
 
 export interface ReferencesOptions {
@@ -38,7 +45,7 @@ export interface ReferencesOptions {
 
 const MAX_WATCHES = 48;
 /** An object got this long ago may be given again: twenty pods of one Deployment start within it. */
-const FRESH_MS = 2_000;
+const FRESH_MS = 1_000;
 const ROOT_CA_FRESH_MS = 10 * 60_000;
 /** How often what could not be watched is looked at. */
 const POLL_MS = 30_000;
@@ -49,7 +56,10 @@ const FORBIDDEN_RETRIES_MS = [150, 400, 1_000];
 
 interface Entry {
   readonly ref: Reference;
+  /** Pods that have it in a volume. */
   readonly holders: Set<string>;
+  /** Pods that have it elsewhere. */
+  readonly keepers: Set<string>;
   object: Referenced | undefined;
   absent: boolean;
   /** It could not be got last time: someone may wait for it. */
@@ -58,6 +68,10 @@ interface Entry {
   seenAt: number;
   loading: Promise<void> | undefined;
   follower: Follower | undefined;
+}
+
+function isIdle(entry: Entry): boolean {
+  return entry.holders.size === 0 && entry.keepers.size === 0;
 }
 
 export function createReferences(options: ReferencesOptions): References {
@@ -76,6 +90,7 @@ export function createReferences(options: ReferencesOptions): References {
       entry = {
         ref,
         holders: new Set(),
+        keepers: new Set(),
         object: undefined,
         absent: false,
         failed: false,
@@ -92,7 +107,7 @@ export function createReferences(options: ReferencesOptions): References {
   function forgetIdle(): void {
     if (entries.size - heldCount() <= MAX_IDLE) return;
     for (const [key, entry] of entries)
-      if (entry.holders.size === 0 && !entry.loading) {
+      if (isIdle(entry) && !entry.loading) {
         entries.delete(key);
         return;
       }
@@ -100,7 +115,7 @@ export function createReferences(options: ReferencesOptions): References {
 
   function heldCount(): number {
     let count = 0;
-    for (const entry of entries.values()) if (entry.holders.size > 0) count++;
+    for (const entry of entries.values()) if (!isIdle(entry)) count++;
     return count;
   }
 
@@ -216,7 +231,8 @@ export function createReferences(options: ReferencesOptions): References {
       held.delete(key);
       const entry = entries.get(key);
       entry?.holders.delete(podUid);
-      if (entry?.holders.size === 0) {
+      entry?.keepers.delete(podUid);
+      if (entry && isIdle(entry)) {
         entry.follower?.stop();
         entries.delete(key);
       }
@@ -247,14 +263,19 @@ export function createReferences(options: ReferencesOptions): References {
       if (entry.object === undefined) throw absentError(ref);
       return entry.object;
     },
-    hold(podUid, refs) {
-      const wanted = new Map(refs.map((ref) => [referenceKey(ref), ref]));
+    hold(podUid, { followed, kept }) {
+      const byKey = (refs: readonly Reference[]) => new Map(refs.map((ref) => [referenceKey(ref), ref]));
+      const [volumes, others] = [byKey(followed), byKey(kept)];
       const held = heldBy.get(podUid) ?? new Set<string>();
-      drop(podUid, new Set([...held].filter((key) => !wanted.has(key))));
-      if (wanted.size > 0) heldBy.set(podUid, held);
-      for (const [key, ref] of wanted) {
+      drop(podUid, new Set([...held].filter((key) => !volumes.has(key) && !others.has(key))));
+      if (volumes.size + others.size > 0) heldBy.set(podUid, held);
+      for (const [key, ref] of volumes) {
         held.add(key);
         entryOf(ref).holders.add(podUid);
+      }
+      for (const [key, ref] of others) {
+        held.add(key);
+        entryOf(ref).keepers.add(podUid);
       }
       arrange();
     },

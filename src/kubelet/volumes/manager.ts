@@ -8,7 +8,7 @@ import type { Mounter, MountRequest } from './mounter.ts';
 import { ensureSharedTmpfs } from './shared-tmpfs.ts';
 import { setUpVolume } from './sources.ts';
 import { tearDownPod } from './teardown.ts';
-import { volumeReferences, volumeSignature } from './wishes.ts';
+import { otherReferences, volumeReferences, volumeSignature } from './wishes.ts';
 
 export interface VolumeManagerOptions {
   layout: Layout;
@@ -168,7 +168,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
         const signature = volumeSignature(pod);
         mine.pod = pod;
         if (mine.volumes && mine.signature === signature) return { ready: true, volumes: mine.volumes } as const;
-        references.hold(uid, volumeReferences(pod));
+        references.hold(uid, { followed: volumeReferences(pod), kept: otherReferences(pod) });
         const result = await setUpAll(mine, signal);
         if (result.ready) {
           mine.volumes = result.volumes;

@@ -1,18 +1,28 @@
-import { mkdir, readlink, rm, symlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { existsSync } from 'node:fs';
+import { lstat, mkdir, readlink, rm, stat, symlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { errorCode } from '../../core/index.ts';
 
-/** Leaves a link to a volume in the shared tmpfs at the place under the pod's folder where its kind usually lies. */
-export async function linkInto(place: string, target: string): Promise<void> {
-  if ((await readlink(place).catch(() => undefined)) === target) return;
+/**
+ * The folder to write a volume of files from the API into: `inMemory`, with a link to it at `place`, where people look
+ * for it. Only where an agent of another make left the volume of a pod that may still run, that one is gone on with:
+ * its containers have it mounted. `secret`: it must never lie on a disk.
+ */
+export async function placeVolume(place: string, inMemory: string, secret: boolean): Promise<string> {
+  if ((await readlink(place).catch(() => undefined)) === inMemory) return inMemory;
   try {
-    await symlink(target, place);
-    return;
+    await symlink(inMemory, place);
+    return inMemory;
   } catch (error) {
     if (!['ENOENT', 'EEXIST'].includes(errorCode(error) ?? '')) throw error;
   }
   await mkdir(dirname(place), { recursive: true, mode: 0o750 });
-  // What an original agent left there is a folder, perhaps a mount: rm then fails and the volume is not ready.
+  const found = await lstat(place).catch(() => undefined);
+  if (found?.isDirectory()) {
+    const isMount = found.dev !== (await stat(dirname(place))).dev;
+    if (isMount || (!secret && existsSync(join(place, '..data')))) return place;
+  }
   await rm(place, { recursive: true, force: true });
-  await symlink(target, place);
+  await symlink(inMemory, place);
+  return inMemory;
 }

@@ -9,7 +9,7 @@ import { ensureEmptyDir } from './empty-dir.ts';
 import { volumeError } from './errors.ts';
 import { ensureHostPath } from './host-path.ts';
 import type { Layout } from './layout.ts';
-import { linkInto } from './memory-link.ts';
+import { placeVolume } from './memory-link.ts';
 import type { MountRequest } from './mounter.ts';
 import { DEFAULT_MODE, objectPayload, type Payload, safePath } from './payload.ts';
 import { commonUser } from './wishes.ts';
@@ -28,6 +28,10 @@ export interface SourceContext {
   /** Monotonic times at which tokens are to be renewed. */
   renewals: number[];
 }
+
+/** Mode of the folder of a volume, as upstream has it: secrets and tokens lie in a tmpfs of their own there. */
+const SECRET_MODE = 0o1777;
+const PLAIN_MODE = 0o777;
 
 /** Sets one volume up; one kind a case. Throws AgentError with upstream's text (without its MountVolume prefix). */
 export async function setUpVolume(volume: Volume, context: SourceContext): Promise<MountedVolume> {
@@ -49,25 +53,25 @@ export async function setUpVolume(volume: Volume, context: SourceContext): Promi
   }
   if (volume.configMap) {
     const { name = '', items, defaultMode, optional = false } = volume.configMap;
-    return written(volume.name, 'kubernetes.io~configmap', 0o777, context, () =>
+    return written(volume.name, 'kubernetes.io~configmap', PLAIN_MODE, context, () =>
       fromObject({ kind: 'ConfigMap', name, items, defaultMode, optional }, context),
     );
   }
   if (volume.secret) {
     const { secretName = '', items, defaultMode, optional = false } = volume.secret;
-    return written(volume.name, 'kubernetes.io~secret', 0o1777, context, () =>
+    return written(volume.name, 'kubernetes.io~secret', SECRET_MODE, context, () =>
       fromObject({ kind: 'Secret', name: secretName, items, defaultMode, optional }, context),
     );
   }
   if (volume.downwardAPI) {
     const { items, defaultMode } = volume.downwardAPI;
-    return written(volume.name, 'kubernetes.io~downward-api', 0o777, context, async () =>
+    return written(volume.name, 'kubernetes.io~downward-api', PLAIN_MODE, context, async () =>
       downwardPayload(pod, items, { defaultMode, allocatable: context.allocatable() }),
     );
   }
   if (volume.projected) {
     const { projected } = volume;
-    return written(volume.name, 'kubernetes.io~projected', 0o1777, context, (directory) =>
+    return written(volume.name, 'kubernetes.io~projected', SECRET_MODE, context, (directory) =>
       projectedPayload(projected, directory, context),
     );
   }
@@ -88,7 +92,11 @@ async function written(
 ): Promise<MountedVolume> {
   const { pod, layout } = context;
   const uid = pod.metadata.uid as string;
-  const directory = layout.memoryVolumeDir(uid, plugin, name);
+  const directory = await placeVolume(
+    layout.volumeDir(uid, plugin, name),
+    layout.memoryVolumeDir(uid, plugin, name),
+    directoryMode === SECRET_MODE,
+  );
   const result = { hostPath: directory, readOnly: true, selinuxRelabel: true, trusted: true };
   let files: Payload;
   try {
@@ -102,7 +110,6 @@ async function written(
     return result;
   }
   writeVolume(directory, files, { directoryMode, fsGroup: pod.spec.securityContext?.fsGroup });
-  await linkInto(layout.volumeDir(uid, plugin, name), directory);
   return result;
 }
 

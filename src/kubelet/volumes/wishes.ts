@@ -1,4 +1,6 @@
 import type { Pod, Volume } from '../../kube/index.ts';
+import { envReferences } from '../containers/env.ts';
+import type { AnyContainer } from '../containers/spec.ts';
 import type { Reference } from '../references/index.ts';
 import { fieldsOfDownward } from './downward.ts';
 
@@ -20,6 +22,22 @@ export function volumeReferences(pod: Pod): Reference[] {
     note('Secret', volume.secret?.secretName);
     volume.projected?.sources?.forEach(noteSource);
   }
+  return [...found.values()];
+}
+
+/** ConfigMaps and Secrets that a pod names outside of its volumes: environments and pull secrets. */
+export function otherReferences(pod: Pod): Reference[] {
+  const namespace = pod.metadata.namespace ?? '';
+  const found = new Map<string, Reference>();
+  const containers: AnyContainer[] = [
+    ...(pod.spec.initContainers ?? []),
+    ...pod.spec.containers,
+    ...(pod.spec.ephemeralContainers ?? []),
+  ];
+  for (const { kind, name } of containers.flatMap(envReferences))
+    found.set(`${kind}/${name}`, { kind, namespace, name });
+  for (const { name } of pod.spec.imagePullSecrets ?? [])
+    if (name) found.set(`Secret/${name}`, { kind: 'Secret', namespace, name });
   return [...found.values()];
 }
 

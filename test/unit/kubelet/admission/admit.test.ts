@@ -168,6 +168,18 @@ describe('admission', () => {
     assert.match(verdict(pod({ nodeName: 'other' })), /^NodeName: /);
   });
 
+  it('refuses AppArmor profiles where the kernel has none', () => {
+    const of = (spec: object, appArmor: boolean) => admit(pod(spec), [], node, { allowedUnsafeSysctls: [], appArmor });
+    const wants = { securityContext: { appArmorProfile: { type: 'RuntimeDefault' } } };
+    assert.deepEqual(of(wants, false), {
+      admitted: false,
+      reason: 'AppArmor',
+      message: 'Cannot enforce AppArmor: AppArmor is not enabled on the host',
+    });
+    assert.equal(of(wants, true).admitted, true);
+    assert.equal(of({ securityContext: { appArmorProfile: { type: 'Unconfined' } } }, false).admitted, true);
+  });
+
   it('refuses what it can not understand, and says where', () => {
     assert.match(verdict(asks({ cpu: 'lots' })), /^UnexpectedAdmissionError: "lots" is not a quantity/);
     assert.match(verdict(pod({ containers: 'x' })), /pod\.spec\.containers is not a list/);

@@ -25,6 +25,7 @@ describe('references', () => {
   });
   afterEach(() => references.stop());
   const gets = (name: string) => api.requests.filter((r) => r.startsWith('GET') && r.endsWith(`/${name}`)).length;
+  const hold = (uid: string, followed: Reference[]) => references.hold(uid, { followed, kept: [] });
   const data = async (name: string) => (await references.get(cm(name), signal)).data;
 
   it('asks once for all who want the same object at one time, and anew for those who come later', async () => {
@@ -48,7 +49,7 @@ describe('references', () => {
 
   it('tells who holds an object when it changes, appears and goes', async () => {
     api.put('ConfigMap', 'ns', 'a', { k: '1' });
-    references.hold('pod-1', [cm('a'), cm('late')]);
+    hold('pod-1', [cm('a'), cm('late')]);
     await data('a');
     await assert.rejects(data('late'));
     await settle();
@@ -66,8 +67,8 @@ describe('references', () => {
 
   it('watches each object once, whoever holds it, and no longer than that', async () => {
     api.put('ConfigMap', 'ns', 'a', { k: '1' });
-    references.hold('pod-1', [cm('a')]);
-    references.hold('pod-2', [cm('a')]);
+    hold('pod-1', [cm('a')]);
+    hold('pod-2', [cm('a')]);
     await settle();
     assert.equal(api.watchers.size, 1);
     references.release('pod-1');
@@ -82,7 +83,7 @@ describe('references', () => {
     api.put('ConfigMap', 'ns', 'fixed', { k: '1' }, { immutable: true });
     api.put('ConfigMap', 'ns', 'kube-root-ca.crt', { 'ca.crt': 'x' });
     await data('fixed');
-    references.hold('pod-1', [cm('fixed'), cm('kube-root-ca.crt')]);
+    hold('pod-1', [cm('fixed'), cm('kube-root-ca.crt')]);
     await settle();
     assert.equal(api.watchers.size, 0);
     await data('kube-root-ca.crt');
@@ -95,7 +96,7 @@ describe('references', () => {
   it('keeps the number of watches bounded and looks at the rest now and then', async () => {
     const all = Array.from({ length: 60 }, (_, i) => cm(`c${i}`));
     for (const { name } of all) api.put('ConfigMap', 'ns', name, { k: '1' });
-    references.hold('pod-1', all);
+    hold('pod-1', all);
     for (const { name } of all) await data(name);
     await settle();
     assert.equal(api.watchers.size, 48);
@@ -107,7 +108,7 @@ describe('references', () => {
 
   it('gives the last known content while the server is away, and catches up when it is back', async () => {
     api.put('ConfigMap', 'ns', 'a', { k: '1' });
-    references.hold('pod-1', [cm('a')]);
+    hold('pod-1', [cm('a')]);
     await data('a');
     await settle();
     api.down();
@@ -118,6 +119,20 @@ describe('references', () => {
     await settle();
     assert.deepEqual(await data('a'), { k: '2' });
     assert.deepEqual(changes, ['a:pod-1']);
+  });
+
+  it('keeps what environments name, without a watch, for restarts while the server is away', async () => {
+    api.put('ConfigMap', 'ns', 'env', { k: '1' });
+    references.hold('pod-1', { followed: [], kept: [cm('env')] });
+    await data('env');
+    await settle();
+    assert.equal(api.watchers.size, 0);
+    api.down();
+    for (let i = 0; i < 100; i++) await references.get(cm(`other${i}`), signal).catch(() => {});
+    await clock.advance(3_600_000);
+    assert.deepEqual(await data('env'), { k: '1' });
+    references.release('pod-1');
+    await assert.rejects(data('env'), (e: Error) => errorCode(e) === 'REFERENCE_UNKNOWN');
   });
 
   it('asks again when the server does not know yet that the pod is here', async () => {

@@ -61,7 +61,9 @@ export function createLabServer(lab: Lab, options: LabServerOptions = {}): LabSe
   function run(command: readonly string[]): ChildProcess {
     const log = openSync(logFile, 'a');
     const [file = '', ...args] = lab.network.inside('srv', command);
-    return spawn(file, args, { stdio: ['ignore', log, log] });
+    // k3s looks for its CNI plugins on PATH, also where it runs no agent.
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/lib/cni` };
+    return spawn(file, args, { stdio: ['ignore', log, log], env });
   }
 
   return {
@@ -74,7 +76,9 @@ export function createLabServer(lab: Lab, options: LabServerOptions = {}): LabSe
     log: () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''),
     async start() {
       server = run(argv);
-      await eventually('the server writes its kubeconfig', () => existsSync(rawKubeconfig), 60_000);
+      await eventually('the server writes its kubeconfig', () => existsSync(rawKubeconfig), 40_000).catch((error) => {
+        throw new Error(`${(error as Error).message}\n${readFileSync(logFile, 'utf8').slice(-2000)}`);
+      });
       if (!existsSync(kubeconfig)) {
         copyFileSync(rawKubeconfig, kubeconfig);
         writeFileSync(kubeconfig, readFileSync(kubeconfig, 'utf8').replace('127.0.0.1', address), { mode: 0o600 });

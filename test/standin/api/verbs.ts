@@ -2,7 +2,7 @@ import type { Attributes } from '../auth/attributes.ts';
 import { nodeOf } from '../auth/identity.ts';
 import { restrictNode } from '../auth/node-restriction.ts';
 import type { Kind } from '../kinds.ts';
-import type { Obj } from '../objects.ts';
+import { isDict, type Obj } from '../objects.ts';
 import type { DeleteOptions } from '../registry/registry.ts';
 import { badRequest, conflict, methodNotAllowed, notFound } from '../status.ts';
 import type { ApiContext, Call } from './context.ts';
@@ -174,19 +174,20 @@ export function restrict(context: ApiContext, call: Call, verb: 'create' | 'upda
   });
 }
 
+/** The body decides; without one the query does, where preconditions are `uid` and `resourceVersion`. */
 async function deleteOptions(call: Call): Promise<DeleteOptions> {
-  const body = ((await readValue(call.request)) ?? {}) as DeleteOptions;
+  const body = await readValue(call.request);
+  if (isDict(body)) return body as DeleteOptions;
   const { query } = call;
-  const grace = query.get('gracePeriodSeconds');
-  const policy = query.get('propagationPolicy');
-  const uid = query.get('uid');
+  const text = (name: string) => query.get(name) || undefined;
+  const [grace, policy, uid, resourceVersion] = ['gracePeriodSeconds', 'propagationPolicy', 'uid', 'resourceVersion'].map(text);
   if (policy && !['Orphan', 'Background', 'Foreground'].includes(policy))
     throw badRequest(`invalid propagationPolicy: ${policy}`);
+  const preconditions = { ...(uid ? { uid } : {}), ...(resourceVersion ? { resourceVersion } : {}) };
   return {
-    ...body,
-    ...(grace === null ? {} : { gracePeriodSeconds: Number(grace) }),
-    ...(policy === null ? {} : { propagationPolicy: policy as 'Background' }),
-    ...(uid === null ? {} : { preconditions: { uid } }),
+    ...(grace === undefined ? {} : { gracePeriodSeconds: Number(grace) }),
+    ...(policy === undefined ? {} : { propagationPolicy: policy as 'Background' }),
+    ...(uid || resourceVersion ? { preconditions } : {}),
   };
 }
 

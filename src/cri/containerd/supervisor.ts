@@ -1,4 +1,3 @@
-import { connect } from 'node:net';
 import {
   AgentError,
   type Clock,
@@ -6,7 +5,6 @@ import {
   createBackoff,
   describeError,
   errorCode,
-  isAbort,
   type Logger,
   silentLogger,
   systemClock,
@@ -15,9 +13,10 @@ import { type Exec, hostExec, readState, writeState } from '../../host/index.ts'
 import type { Connection } from '../client/connection.ts';
 import type { RuntimeService } from '../types.ts';
 import type { ContainerdVersion } from './binary.ts';
-import { fileSize, lastComplaints, rotateLog } from './log-file.ts';
+import { fileSize, rotateLog } from './log-file.ts';
 import { type ContainerdOptions, containerdPaths, type Prepared, prepareContainerd } from './prepare.ts';
 import { findByArgument, isAlive, type ProcessId, spawnDetached, terminate } from './process.ts';
+import { answers, waitReady } from './ready.ts';
 
 export interface SupervisorOptions extends ContainerdOptions {
   connection: Connection;
@@ -52,10 +51,6 @@ interface Running extends ProcessId {
   readonly version: ContainerdVersion;
 }
 
-/** Between two tries to reach a starting containerd. */
-const READY_STEP_MS = 20;
-/** Recovering many containers from a slow card takes long; only a dead process is given up at once. */
-const READY_LIMIT_MS = 120_000;
 const ROTATE_EVERY_MS = 10 * 60_000;
 
 /**
@@ -127,47 +122,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     return undefined;
   };
 
-  const waitReady = async (id: NonNullable<typeof current>, logFrom: number, signal: AbortSignal) => {
-    const end = clock.monotonic() + READY_LIMIT_MS;
-    let death: string | undefined;
-    void id.exited?.then((how) => {
-      death = how;
-    });
-    let failure: unknown;
-    for (;;) {
-      if (death !== undefined || !(id.exited || (await isAlive(id)))) {
-        const why = (await lastComplaints(paths.log, logFrom)) || 'its log says nothing';
-        throw new AgentError({
-          code: 'CONTAINERD_EXITED',
-          message: `containerd ended while starting (${death ?? 'gone'}): ${why}`,
-          remedy: `see ${paths.log}`,
-        });
-      }
-      if (await answers(paths.socket)) {
-        connection.reconnect();
-        try {
-          await runtime.version({ signal, timeoutMs: 5_000 });
-          await runtime.status({ signal, timeoutMs: 5_000 });
-          return;
-        } catch (error) {
-          if (isAbort(error)) throw error;
-          // Services are all there before containerd listens: this one failed to load and will not come.
-          if (errorCode(error) === 'CRI_UNIMPLEMENTED') {
-            await terminate(id, 5_000, clock);
-            throw noCri(paths.log, await lastComplaints(paths.log, logFrom));
-          }
-          failure = error;
-        }
-      }
-      if (clock.monotonic() > end) {
-        await terminate(id, 5_000, clock);
-        const message = `containerd did not answer within ${READY_LIMIT_MS / 1_000} s`;
-        throw new AgentError({ code: 'CONTAINERD_SILENT', message, remedy: `see ${paths.log}`, cause: failure });
-      }
-      await clock.sleep(READY_STEP_MS, signal);
-    }
-  };
-
   /** Resolves with how it ended. For an adopted process, which is not our child, the connection is the event. */
   const watch = async (id: NonNullable<typeof current>, signal: AbortSignal): Promise<string> => {
     const over = new AbortController();
@@ -208,7 +162,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     const { plan, record } = await prepare();
     const existing = await settleExisting(plan, record);
     const { id, logFrom } = existing ?? (await launch(plan));
-    await waitReady(id, logFrom, signal);
+    await waitReady({ id, logFrom, connection, runtime, logFile: paths.log, clock, signal });
     state = 'running';
     lastError = undefined;
     log.info(existing ? 'containerd is adopted' : 'containerd is up', {
@@ -289,30 +243,10 @@ function isPassing(error: unknown): boolean {
   return passing.includes(errorCode(error) ?? '');
 }
 
-function noCri(log: string, why: string): AgentError {
-  return new AgentError({
-    code: 'CONTAINERD_NO_CRI',
-    message: `containerd runs, but without its CRI part${why ? `: ${why}` : ''}`,
-    remedy: `see ${log}; often the snapshotter does not work on this file system or kernel (try --snapshotter native)`,
-  });
-}
-
 function socketTaken(socket: string): AgentError {
   return new AgentError({
     code: 'CONTAINERD_SOCKET_TAKEN',
     message: `another container runtime already serves ${socket}`,
     remedy: `stop it (a k3s service? "ss -xlp | grep ${socket}" names it), or use it with --container-runtime-endpoint`,
-  });
-}
-
-/** True when somebody listens on the socket; a left-over file of a dead one refuses. */
-function answers(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(socket);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
   });
 }

@@ -7,18 +7,17 @@ import {
   createBackoff,
   describeError,
   errorCode,
-  isAbort,
   type Logger,
   silentLogger,
   systemClock,
 } from '../../core/index.ts';
-import { readText } from '../../host/index.ts';
 import type { AuthConfig, ImageService } from '../types.ts';
 import { kindOf } from './archive-file.ts';
 import { importArchive } from './ctr-import.ts';
 import { type ImageFile, scanFolder, watchTree } from './folder.ts';
+import { fileImage, fixPins } from './pins.ts';
+import { pullList } from './pull-list.ts';
 import { type FileRecord, type RecordFiles, type Records, readRecords, unchanged, writeRecords } from './records.ts';
-import { extraNames, normalizeImage, parseReference } from './reference.ts';
 import type { ImageStore, StoredImage } from './store.ts';
 
 export interface ImporterOptions {
@@ -49,9 +48,6 @@ export interface ImageImporter extends Component {
   /** Path → why it can't be imported. */
   failures(): ReadonlyMap<string, string>;
 }
-
-const K3S_PIN = 'io.cattle.k3s.pinned';
-const PINS = { [K3S_PIN]: 'pinned', 'io.cri-containerd.pinned': 'pinned' };
 
 /**
  * Images from `DD/agent/images` (reference: k3s pkg/agent/containerd/{containerd,watcher}.go): archives are imported, the
@@ -143,7 +139,7 @@ export function createImporter(options: ImporterOptions): ImageImporter {
     const before = known.size;
     for (const path of [...known.keys()]) if (!paths.has(path)) known.delete(path);
     if (known.size !== before) await writeRecords(recordsAt, known);
-    if (!unpinned) await fixPins(known);
+    if (!unpinned) await fixPins(known, { store, extraRegistries, signal });
     unpinned = true;
     if (again) rounds.poke();
     else if (failures.size === 0) backoff.reset();
@@ -162,9 +158,12 @@ export function createImporter(options: ImporterOptions): ImageImporter {
   const bringIn = async (file: ImageFile): Promise<Record<string, string>> => {
     const since = clock.monotonic();
     const kind = kindOf(file.path);
-    const names = kind === 'list' ? await pullList(file.path) : await importOne(file, kind ?? 'tar');
+    const names =
+      kind === 'list'
+        ? await pullList(file.path, { images: options.images, authFor: options.authFor, signal })
+        : await importOne(file, kind ?? 'tar');
     const found = (await store.list([], signal)).filter((image) => names.includes(image.name));
-    for (const image of found) await finish(image);
+    for (const image of found) await fileImage(image, { store, extraRegistries, signal });
     log.info('Images were imported', {
       file: file.path,
       images: found.length,
@@ -194,58 +193,6 @@ export function createImporter(options: ImporterOptions): ImageImporter {
     });
   };
 
-  const pullList = async (path: string): Promise<string[]> => {
-    const text = (await readText(path)) ?? '';
-    const names = text.split('\n').map((line) => line.trim());
-    const wanted = names.filter((line) => line !== '' && !line.startsWith('#')).map(normalizeImage);
-    for (const image of wanted) {
-      if (await options.images.imageStatus(image, { signal })) continue;
-      const auths = [...options.authFor(image), undefined];
-      let failure: unknown;
-      for (const auth of auths) {
-        try {
-          await options.images.pullImage({ image }, auth, undefined, { signal });
-          failure = undefined;
-          break;
-        } catch (error) {
-          if (isAbort(error)) throw error;
-          failure ??= error;
-        }
-      }
-      if (failure !== undefined)
-        throw new AgentError({ code: 'IMAGE_PULL_FAILED', message: `${image} can't be pulled`, cause: failure });
-    }
-    return wanted;
-  };
-
-  const finish = async (image: StoredImage) => {
-    const pinned = { ...image, labels: { ...image.labels, ...PINS } };
-    if (!isPinned(image)) await store.setLabels(image, pinned.labels, signal);
-    for (const name of extraNames(image.name, image.target.digest, extraRegistries))
-      await store.tag(pinned, name, signal);
-    const reference = parseReference(image.name);
-    if (!reference) return;
-    const registries = [reference.registry, ...extraRegistries.map((r) => r.replace(/\/+$/, ''))];
-    const sources = Object.fromEntries(registries.map((registry) => [registry, reference.path]));
-    await store.labelSources(image, sources, signal);
-  };
-
-  /** At the first round: images whose file is gone lose their pin, those whose file is there have one. */
-  const fixPins = async (known: Records) => {
-    const wanted = new Set(
-      [...known.values()].flatMap(({ images }) =>
-        Object.entries(images).flatMap(([name, digest]) => [name, ...extraNames(name, digest, extraRegistries)]),
-      ),
-    );
-    for (const image of await store.list([], signal)) {
-      const keep = wanted.has(image.name);
-      if (keep && !isPinned(image)) await store.setLabels(image, { ...image.labels, ...PINS }, signal);
-      if (keep || image.labels[K3S_PIN] === undefined) continue;
-      const { [K3S_PIN]: _, 'io.cri-containerd.pinned': __, ...labels } = image.labels;
-      await store.setLabels(image, labels, signal);
-    }
-  };
-
   const forgetFailures = (path: string) => {
     for (const key of [...failures.keys()]) if (key.startsWith(`${path}\0`)) failures.delete(key);
   };
@@ -273,10 +220,6 @@ export function createImporter(options: ImporterOptions): ImageImporter {
       await rounds.idle();
     },
   };
-}
-
-function isPinned(image: StoredImage): boolean {
-  return Object.entries(PINS).every(([key, value]) => image.labels[key] === value);
 }
 
 /** A failure belongs to the file as it was. */

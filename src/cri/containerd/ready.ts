@@ -1,0 +1,88 @@
+import { connect } from 'node:net';
+import { AgentError, type Clock, errorCode, isAbort } from '../../core/index.ts';
+import type { Connection } from '../client/connection.ts';
+import type { RuntimeService } from '../types.ts';
+import { lastComplaints } from './log-file.ts';
+import { isAlive, type ProcessId, terminate } from './process.ts';
+
+export interface ReadyOptions {
+  /** `exited`: when it is our child. */
+  readonly id: ProcessId & { readonly exited?: Promise<string> };
+  readonly logFile: string;
+  /** Where in the log this process begins. */
+  readonly logFrom: number;
+  readonly connection: Connection;
+  readonly runtime: Pick<RuntimeService, 'version' | 'status'>;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Between two tries to reach a starting containerd. */
+const READY_STEP_MS = 20;
+/** Recovering many containers from a slow card takes long; only a dead process is given up at once. */
+const READY_LIMIT_MS = 120_000;
+/**
+ * Waits until CRI answers. Throws `CONTAINERD_EXITED` or `CONTAINERD_NO_CRI` with what the log says, or
+ * `CONTAINERD_SILENT`; in the latter two cases the process is ended.
+ */
+export async function waitReady(options: ReadyOptions): Promise<void> {
+  const { id, logFrom, connection, runtime, logFile, clock, signal } = options;
+  const end = clock.monotonic() + READY_LIMIT_MS;
+  let death: string | undefined;
+  void id.exited?.then((how) => {
+    death = how;
+  });
+  let failure: unknown;
+  for (;;) {
+    if (death !== undefined || !(id.exited || (await isAlive(id)))) {
+      const why = (await lastComplaints(logFile, logFrom)) || 'its log says nothing';
+      throw new AgentError({
+        code: 'CONTAINERD_EXITED',
+        message: `containerd ended while starting (${death ?? 'gone'}): ${why}`,
+        remedy: `see ${logFile}`,
+      });
+    }
+    if (await answers(connection.socket)) {
+      connection.reconnect();
+      try {
+        await runtime.version({ signal, timeoutMs: 5_000 });
+        await runtime.status({ signal, timeoutMs: 5_000 });
+        return;
+      } catch (error) {
+        if (isAbort(error)) throw error;
+        // Services are all there before containerd listens: this one failed to load and will not come.
+        if (errorCode(error) === 'CRI_UNIMPLEMENTED') {
+          await terminate(id, 5_000, clock);
+          throw noCri(logFile, await lastComplaints(logFile, logFrom));
+        }
+        failure = error;
+      }
+    }
+    if (clock.monotonic() > end) {
+      await terminate(id, 5_000, clock);
+      const message = `containerd did not answer within ${READY_LIMIT_MS / 1_000} s`;
+      throw new AgentError({ code: 'CONTAINERD_SILENT', message, remedy: `see ${logFile}`, cause: failure });
+    }
+    await clock.sleep(READY_STEP_MS, signal);
+  }
+}
+
+function noCri(log: string, why: string): AgentError {
+  return new AgentError({
+    code: 'CONTAINERD_NO_CRI',
+    message: `containerd runs, but without its CRI part${why ? `: ${why}` : ''}`,
+    remedy: `see ${log}; often the snapshotter does not work on this file system or kernel (try --snapshotter native)`,
+  });
+}
+
+/** True when somebody listens on the socket; a left-over file of a dead one refuses. */
+export function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+}

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Pod } from '../../kube/index.ts';
 import type { AnyContainer } from './spec.ts';
 
@@ -14,17 +13,21 @@ export const PRE_STOP = 'io.kubernetes.container.preStopHandler';
 export const DELETION_GRACE = 'io.kubernetes.pod.deletionGracePeriod';
 export const TERMINATION_GRACE = 'io.kubernetes.pod.terminationGracePeriod';
 export const CONTAINER_PORTS = 'io.kubernetes.container.ports';
-export const CONTAINER_TYPE = 'io.kubernetes.container.type';
 
 /**
- * Changes exactly when a running container no longer fits its spec: the API lets nothing but the image change
- * (kubelet pkg/kubelet/container/helpers.go HashContainer).
+ * Changes exactly when a running container no longer fits its spec: the API lets nothing but the image change. The same
+ * number as the original's from 1.31 on (pkg/kubelet/container/helpers.go HashContainer: FNV-1a over Go's print of the
+ * JSON's bytes), so that switching agents restarts no container.
  */
 export function containerHash(container: Pick<AnyContainer, 'name' | 'image'>): string {
-  return createHash('sha256')
-    .update(JSON.stringify([container.name, container.image ?? '']))
-    .digest('hex')
-    .slice(0, 8);
+  const json = JSON.stringify({ image: container.image ?? '', name: container.name }).replace(
+    /[<>&\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(`([]uint8)[${Buffer.from(json).join(' ')}]`))
+    hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash.toString(16);
 }
 
 function identity(pod: Pod): Record<string, string> {
@@ -57,11 +60,5 @@ export function containerAnnotations(pod: Pod, container: AnyContainer, restartC
   if (terminationGracePeriodSeconds !== undefined) out[TERMINATION_GRACE] = String(terminationGracePeriodSeconds);
   if (container.lifecycle?.preStop) out[PRE_STOP] = JSON.stringify(container.lifecycle.preStop);
   if (container.ports && container.ports.length > 0) out[CONTAINER_PORTS] = JSON.stringify(container.ports);
-  out[CONTAINER_TYPE] = typeOf(pod, container.name);
   return out;
-}
-
-function typeOf(pod: Pod, name: string): string {
-  if (pod.spec.initContainers?.some((c) => c.name === name)) return 'init';
-  return pod.spec.containers.some((c) => c.name === name) ? 'container' : 'ephemeral';
 }

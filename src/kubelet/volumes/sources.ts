@@ -65,7 +65,7 @@ export async function setUpVolume(volume: Volume, context: SourceContext): Promi
   }
   if (volume.downwardAPI) {
     const { items, defaultMode } = volume.downwardAPI;
-    return written(volume.name, 'kubernetes.io~downward-api', PLAIN_MODE, context, async () =>
+    return written(volume.name, 'kubernetes.io~downward-api', SECRET_MODE, context, async () =>
       downwardPayload(pod, items, { defaultMode, allocatable: context.allocatable() }),
     );
   }

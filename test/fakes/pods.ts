@@ -92,7 +92,11 @@ export class FakePodApi implements PodSource {
         const old = (pod.status?.conditions ?? []).filter(
           (c) => !value.some((n: { type: string }) => n.type === c.type),
         );
-        status[field] = [...old, ...value];
+        const merged = value.map((c: { type: string }) => {
+          const all = { ...pod.status?.conditions?.find((o) => o.type === c.type), ...c };
+          return Object.fromEntries(Object.entries(all).filter(([key, v]) => v !== null || key === 'lastProbeTime'));
+        });
+        status[field] = [...old, ...merged];
       } else if (field === 'podIPs' || field === 'hostIPs') {
         status[field] = value.filter((entry: { $patch?: string }) => entry.$patch === undefined);
       } else if (value === null) delete status[field];

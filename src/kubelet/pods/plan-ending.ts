@@ -32,11 +32,11 @@ export function planStop(input: PlanInput, plan: Plan): void {
   if (ready.length === 0 && !memory.tornDown) plan.steps.push({ do: 'tearDown' });
 }
 
-/** Containers being made or sandboxes being set up end first: they can't be killed before they are there. */
+/** What is under way ends first: a container can't be killed before it is there, nor a network used while it is taken down. */
 function anyBusy({ inFlight, view }: PlanInput): boolean {
   if (view.containers.some(isAlive)) return true;
   for (const key of inFlight)
-    if (key.startsWith('startContainer:') || key === 'createSandbox' || key === 'prepareVolumes') return true;
+    if (/^(startContainer:|stopSandbox:|createSandbox$|prepareVolumes$)/.test(key)) return true;
   return false;
 }
 

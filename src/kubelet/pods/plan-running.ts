@@ -24,10 +24,20 @@ export function planRunning(input: PlanInput, plan: Plan): void {
   if (!memory.admitted) return;
   if (memory.volumes.state !== 'ready') plan.steps.push({ do: 'prepareVolumes' });
   const sandbox = usableSandbox(input);
+  if (sandbox && isWasted(input)) {
+    // Begun beside the volumes to save time; they can't be had yet, so nothing is held until they can.
+    plan.steps.push({ do: 'stopSandbox', id: sandbox.id });
+    return;
+  }
   if (sandbox === undefined) renewSandbox(input, plan);
   planContainers(input, plan, sandbox);
   if (sandbox !== undefined)
     for (const old of view.sandboxes) if (old.id !== sandbox.id) retireSandbox(input, plan, old);
+}
+
+function isWasted({ memory, view, inFlight }: PlanInput): boolean {
+  const starting = [...inFlight].some((key) => key.startsWith('startContainer:'));
+  return memory.volumes.state === 'failed' && view.containers.length === 0 && !starting;
 }
 
 /** The newest sandbox if it is up, has the addresses it should have and the network the pod asks for. */

@@ -52,7 +52,15 @@ export class PodWorker {
     const began = Date.parse(pod.status?.startTime ?? '');
     const startTime = Number.isFinite(began) ? began : clock.now();
     this.memory = newMemory(startTime, clock.monotonic() - Math.max(0, clock.now() - startTime));
-    this.memory.finished = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+    const { phase, reason, message = '', containerStatuses } = pod.status ?? {};
+    this.memory.finished = phase === 'Succeeded' || phase === 'Failed';
+    // Rejected, evicted or too long at work before this agent was started: it stays that.
+    if (phase === 'Failed' && reason !== undefined)
+      this.memory.failure = {
+        reason,
+        message: message.replace(/^Pod was rejected: /, ''),
+        rejected: containerStatuses === undefined || containerStatuses.length === 0,
+      };
     this.#reports = podReports(deps.recorder, () => this.#pod);
     this.#loop = new Coalescer(async () => this.#round());
     this.#noteDeletion(pod);

@@ -40,7 +40,9 @@ export function statusPatch(server: PodStatus | undefined, wanted: PodStatus): S
       continue;
     patch[field] = want[field] === undefined ? null : withRemovals(have[field], want[field]);
   }
-  const conditions = (wanted.conditions ?? []).filter((c) => !sameJson(c, conditionOf(server, c.type)));
+  const conditions = (wanted.conditions ?? [])
+    .filter((c) => !sameJson(c, conditionOf(server, c.type)))
+    .map((c) => withRemovals(conditionOf(server, c.type), c));
   if (conditions.length > 0) patch.conditions = conditions;
   return Object.keys(patch).length === 0 ? undefined : patch;
 }

@@ -111,6 +111,14 @@ function lastingPhase<T extends string>(phase: T, before: string | undefined): T
 /** A pod keeps the address it had after its sandbox is down, as upstream shows it. */
 function podIps({ pod, view, hostIps }: StatusFacts, before: PodStatus | undefined): readonly string[] {
   const sandbox = view.sandboxes[0];
+  // Made and given back before anything ran in it.
+  if (
+    sandbox &&
+    !sandbox.ready &&
+    view.containers.length === 0 &&
+    !before?.containerStatuses?.some((s) => s.containerID)
+  )
+    return [];
   if (pod.spec.hostNetwork === true) return sandbox || before?.podIP ? hostIps : [];
   if (sandbox && sandbox.ips.length > 0) return sandbox.ips;
   const kept = (before?.podIPs ?? []).map((entry) => entry?.ip).filter((ip): ip is string => typeof ip === 'string');

@@ -83,7 +83,8 @@ export class StatusWriter {
       return;
     }
     const now = this.#options.clock.monotonic();
-    const due = now + delayMs;
+    // Somebody waits for the latest one to be written.
+    const due = tracked.done.length > 0 ? now : now + delayMs;
     tracked.due = tracked.wanted ? Math.min(tracked.due, due) : due;
     tracked.wanted = status;
     this.#pump();
@@ -205,6 +206,7 @@ export class StatusWriter {
         void this.#write(tracked, this.#signal).finally(() => {
           this.#running--;
           tracked.busy = false;
+          if (tracked.wanted && this.#difference(tracked, tracked.wanted) === undefined) tracked.wanted = undefined;
           if (!tracked.wanted) this.#settle(tracked);
           this.#pump();
         });

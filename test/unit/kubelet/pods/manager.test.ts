@@ -19,6 +19,7 @@ describe('a pod from its creation to its end', () => {
     assert.equal(status?.phase, 'Running');
     assert.equal(status?.conditions?.find((c) => c.type === 'Ready')?.status, 'True');
     assert.equal(node.api.writes.length, 1);
+    assert.equal(node.manager.podByName('default', 'a')?.status?.phase, 'Running');
     await node.clock.advance(60_000);
     assert.equal(node.api.writes.length, 1, 'nothing is written while nothing changes');
     const calls = node.runtime.calls.length;
@@ -261,6 +262,12 @@ describe('what can go wrong', () => {
       waiting: { reason: 'ContainerCreating' },
     });
     assert.ok(node.recorder.reasons('v').filter((r) => r === 'FailedMount').length >= 3);
+    assert.equal(
+      [...node.runtime.sandboxes.values()].some((s) => s.ready),
+      false,
+    );
+    assert.ok(node.runtime.count('runPodSandbox') <= 1);
+    assert.equal(node.api.get('v')?.status?.podIP, undefined);
     missing = false;
     await node.clock.advance(10_000);
     assert.deepEqual(node.runtime.running(), ['main']);
@@ -343,6 +350,10 @@ describe('what can go wrong', () => {
     assert.equal(status?.message, "Pod was rejected: Node didn't have enough resource: cpu");
     assert.equal(status?.conditions, undefined);
     assert.equal(node.api.get('small')?.status?.phase, 'Running');
+    const writes = node.api.writes.length;
+    await node.restart();
+    await node.clock.advance(60_000);
+    assert.equal(node.api.writes.length, writes, 'a restart of the agent changes nothing about it');
     node.api.markDeleted('big', 0);
     await node.clock.advance(100);
     assert.equal(node.api.get('big'), undefined);
@@ -413,6 +424,20 @@ describe('the runtime and the server come and go', () => {
     await node.clock.advance(10);
     assert.equal(node.api.get('a')?.status?.phase, 'Succeeded');
     assert.equal(node.api.writes.length, 1);
+  });
+
+  it('leaves no reason behind on a condition that became true', async () => {
+    const node = new FakeNode();
+    let missing = true;
+    node.materials.volumes = () => (missing ? 'not yet' : undefined);
+    await node.start();
+    node.api.put(makePod('a'));
+    await node.clock.advance(3_000);
+    const ready = () => node.api.get('a')?.status?.conditions?.find((c) => c.type === 'Ready');
+    assert.equal(ready()?.reason, 'ContainersNotReady');
+    missing = false;
+    await node.clock.advance(5_000);
+    assert.deepEqual([ready()?.status, ready()?.reason, ready()?.message], ['True', undefined, undefined]);
   });
 
   it('repairs what others changed of its status, and does not fight', async () => {

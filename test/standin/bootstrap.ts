@@ -20,7 +20,8 @@ export function bootstrapObjects(registry: Registry, settings: Settings): void {
     ['system-node-critical', 2_000_001_000],
   ] as const)
     ensure(K.priorityClasses, undefined, name, { value });
-  for (const [name, rules] of Object.entries(CLUSTER_ROLES)) ensure(K.clusterRoles, undefined, name, { rules });
+  for (const [name, rules] of Object.entries(clusterRoles(settings.minor)))
+    ensure(K.clusterRoles, undefined, name, { rules });
   for (const [name, subject] of BINDINGS)
     ensure(K.clusterRoleBindings, undefined, name, {
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
@@ -101,7 +102,7 @@ const DISCOVERY = [
   '/version/',
 ];
 
-const CLUSTER_ROLES: Readonly<Record<string, Dict[]>> = {
+const clusterRoles = (minor: number): Readonly<Record<string, Dict[]>> => ({
   'cluster-admin': [
     { apiGroups: ['*'], resources: ['*'], verbs: ['*'] },
     { nonResourceURLs: ['*'], verbs: ['*'] },
@@ -121,15 +122,24 @@ const CLUSTER_ROLES: Readonly<Record<string, Dict[]>> = {
     { apiGroups: ['', 'events.k8s.io'], resources: ['events'], verbs: ['create', 'patch', 'update'] },
     { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
   ],
-  'system:k3s-controller': [
-    { apiGroups: [''], resources: ['nodes'], verbs: READ },
-    { apiGroups: [''], resources: ['nodes/status'], verbs: ['patch'] },
-    { apiGroups: [''], resources: ['namespaces'], verbs: ['list', 'watch'] },
-    { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies', 'clustercidrs'], verbs: ['list', 'watch'] },
-    { apiGroups: [''], resources: ['endpoints', 'pods'], verbs: READ },
-    { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
-  ],
-};
+  'system:k3s-controller': minor < 22 ? OLD_K3S_CONTROLLER : K3S_CONTROLLER,
+});
+
+const K3S_CONTROLLER = [
+  { apiGroups: [''], resources: ['nodes'], verbs: READ },
+  { apiGroups: [''], resources: ['nodes/status'], verbs: ['patch'] },
+  { apiGroups: [''], resources: ['namespaces'], verbs: ['list', 'watch'] },
+  { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies', 'clustercidrs'], verbs: ['list', 'watch'] },
+  { apiGroups: [''], resources: ['endpoints', 'pods'], verbs: READ },
+  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
+];
+
+const OLD_K3S_CONTROLLER = [
+  { apiGroups: [''], resources: ['nodes'], verbs: ['get'] },
+  { apiGroups: [''], resources: ['namespaces'], verbs: ['list', 'watch'] },
+  { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs: ['list', 'watch'] },
+  { apiGroups: [''], resources: ['endpoints', 'pods'], verbs: READ },
+];
 
 const BINDINGS: readonly (readonly [string, { kind: string; name: string }])[] = [
   ['cluster-admin', { kind: 'Group', name: 'system:masters' }],

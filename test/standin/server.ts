@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
+import { createSecureServer, type Http2SecureServer, type Http2ServerRequest } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { ApiContext } from './api/context.ts';
@@ -27,23 +27,25 @@ export interface ServerDeps {
 }
 
 /** The one port: supervisor routes first, everything else is the Kubernetes API's, as in k3s. */
-export function createHttpsServer(deps: ServerDeps): Server {
+export function createHttpsServer(deps: ServerDeps): Http2SecureServer {
   const { authority, serving, faults } = deps;
-  const server = createServer({
+  const server = createSecureServer({
+    allowHTTP1: true,
     cert: serving.cert,
     key: serving.key,
     ca: [authority.clientCa.cert],
     requestCert: true,
     rejectUnauthorized: false,
     minVersion: 'TLSv1.2',
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1'],
     SNICallback: (name, done) => done(null, serving.contextFor(name)),
   });
-  server.keepAliveTimeout = 90_000;
-  server.requestTimeout = 0;
   server.on('tlsClientError', () => {});
-  server.on('clientError', (_error, socket) => socket.destroy());
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+  server.on('clientError', (_error: Error, socket: Duplex) => socket.destroy());
+  server.on('sessionError', () => {});
+  server.on('request', (incoming, outgoing) => {
+    // Requests over HTTP/2 have the shape of the others, as far as it is used here.
+    const [request, response] = [incoming as unknown as IncomingMessage, outgoing as unknown as ServerResponse];
     void serve(deps, request, response).catch((error) => {
       if (!(error instanceof StatusError))
         deps.log('a request failed', { url: request.url, error: String(error?.stack ?? error) });
@@ -62,7 +64,7 @@ export function createHttpsServer(deps: ServerDeps): Server {
     response: ServerResponse,
   ) {
     const fault = await faults.pass(request);
-    if (fault?.answer === 'drop') return void request.socket.destroy();
+    if (fault?.answer === 'drop') return cut(request);
     if (fault) {
       if (fault.retryAfter) response.setHeader('retry-after', fault.retryAfter);
       throw new StatusError({ code: fault.answer as number, reason: 'InternalError', message: 'a fault of the test' });
@@ -71,6 +73,12 @@ export function createHttpsServer(deps: ServerDeps): Server {
     if (!faults.ready) throw unavailable('apiserver not ready');
     await serveApi(api, request, response, authenticators.api(request));
   }
+}
+
+function cut(request: IncomingMessage): void {
+  const { stream } = request as unknown as Http2ServerRequest;
+  if (request.httpVersionMajor >= 2) stream.session?.destroy();
+  else request.socket.destroy();
 }
 
 interface Upgrade {

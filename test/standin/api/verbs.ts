@@ -180,7 +180,12 @@ async function deleteOptions(call: Call): Promise<DeleteOptions> {
   if (isDict(body)) return body as DeleteOptions;
   const { query } = call;
   const text = (name: string) => query.get(name) || undefined;
-  const [grace, policy, uid, resourceVersion] = ['gracePeriodSeconds', 'propagationPolicy', 'uid', 'resourceVersion'].map(text);
+  const [grace, policy, uid, resourceVersion] = [
+    'gracePeriodSeconds',
+    'propagationPolicy',
+    'uid',
+    'resourceVersion',
+  ].map(text);
   if (policy && !['Orphan', 'Background', 'Foreground'].includes(policy))
     throw badRequest(`invalid propagationPolicy: ${policy}`);
   const preconditions = { ...(uid ? { uid } : {}), ...(resourceVersion ? { resourceVersion } : {}) };

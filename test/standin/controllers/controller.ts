@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { K, type Kind } from '../kinds.ts';
 import { type Obj, timestamp } from '../objects.ts';
 import type { Settings } from '../options.ts';
@@ -79,7 +78,7 @@ export function createEventWriter(registry: Registry): ControllerContext['event'
     registry.create(K.events, namespace ?? 'default', {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { name: `${name}.${BigInt(Date.now()).toString(16)}${randomBytes(3).toString('hex')}` },
+      metadata: { name: eventName(name) },
       count: 1,
       eventTime: null,
       firstTimestamp: now,
@@ -100,4 +99,13 @@ export function createEventWriter(registry: Registry): ControllerContext['event'
       type,
     });
   };
+}
+
+let lastNanos = 0n;
+
+/** The object's name and the time in nanoseconds, so that names sort by time. */
+function eventName(about: string): string {
+  const now = BigInt(Date.now()) * 1_000_000n;
+  lastNanos = now > lastNanos ? now : lastNanos + 1n;
+  return `${about}.${lastNanos.toString(16)}`;
 }

@@ -128,7 +128,7 @@ const HOP_BY_HOP = new Set(['connection', 'host', 'authorization', 'keep-alive',
 function forwarded(request: IncomingMessage, host: string, keep: readonly string[] = []): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { host };
   for (const [name, value] of Object.entries(request.headers))
-    if (!HOP_BY_HOP.has(name) || keep.includes(name)) headers[name] = value;
+    if (!name.startsWith(':') && (!HOP_BY_HOP.has(name) || keep.includes(name))) headers[name] = value;
   return headers;
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest } from 'node:http2';
 import { readBody } from '../api/request.ts';
 import { toStatus } from '../api/respond.ts';
 import { nodeOf, type User } from '../auth/identity.ts';
@@ -134,7 +135,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       try {
         return await route(request, response, pathname);
       } catch (error) {
-        refuse(response, error, old);
+        refuse({ request, response, error, old });
         return true;
       }
     },
@@ -156,14 +157,18 @@ function send(response: ServerResponse, type: string, text: string): void {
 }
 
 /** Errors close the connection: a Status without its apiVersion as k3s sends it, plain text from old servers. */
-function refuse(response: ServerResponse, error: unknown, old: boolean): void {
+function refuse(refusal: { request: IncomingMessage; response: ServerResponse; error: unknown; old: boolean }): void {
+  const { request, response, error, old } = refusal;
   const status = toStatus(error);
   const { apiVersion: _apiVersion, details: _details, ...body } = status.toJSON();
   const text = old ? `${status.message}\n` : JSON.stringify(body, null, 2);
+  const http2 = request.httpVersionMajor >= 2;
   response.writeHead(status.code, {
     'content-type': old ? 'text/plain' : 'application/json',
     'content-length': Buffer.byteLength(text),
-    connection: 'close',
+    ...(http2 ? {} : { connection: 'close' }),
   });
   response.end(text);
+  // What `Connection: close` becomes there: the client is told to go away, what is on its way is finished.
+  if (http2) (request as unknown as Http2ServerRequest).stream.session?.close();
 }

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { eventually } from '../lab/index.ts';
+import type { LabAgent } from './support/agent.ts';
+import { type Cluster, clusterUnavailable, createCluster, watched } from './support/cluster.ts';
+import { isReady, type NodeView } from './support/objects.ts';
+import { PASSWORD } from './support/server.ts';
+
+describe('joining, and what is said when it fails', { skip: clusterUnavailable() ?? false }, () => {
+  let cluster: Cluster;
+  const logged = (body: () => Promise<void>) => watched(() => cluster, body);
+  before(async () => {
+    cluster = await createCluster(2);
+  });
+  after(() => cluster?.remove());
+
+  /** Starts an agent on a fresh disk and waits for words in its log; it must go on trying. */
+  async function says(options: { token?: string; server?: string }, words: RegExp): Promise<LabAgent> {
+    const { agent, host } = await cluster.agent('n2', options);
+    await host.run(['sh', '-c', 'rm -rf /var/lib/rancher/k3s/agent']);
+    agent.start();
+    await eventually(`the log says ${words}`, () => words.test(agent.log()), 30_000);
+    assert.ok(agent.running(), 'the agent stays up');
+    return agent;
+  }
+
+  const ready = (name: string) => cluster.api.until<NodeView>(`${name} is ready`, `/api/v1/nodes/${name}`, isReady);
+
+  async function leave(name: string, agent: LabAgent): Promise<void> {
+    await agent.stop();
+    await cluster.api.delete(`/api/v1/nodes/${name}`);
+    await cluster.api.gone(`/api/v1/nodes/${name}`);
+  }
+
+  test(
+    'joins by the full token',
+    logged(async () => {
+      const { agent } = await cluster.agent('n1');
+      agent.start();
+      await ready('n1');
+      await leave('n1', agent);
+    }),
+  );
+
+  test(
+    'joins by the bare password, again after its node was deleted',
+    logged(async () => {
+      const { agent } = await cluster.agent('n1', { token: PASSWORD });
+      agent.start();
+      await ready('n1');
+      await leave('n1', agent);
+    }),
+  );
+
+  test(
+    'joins by a bootstrap token',
+    logged(async () => {
+      if (!cluster.server.bootstrapTokens) return;
+      const encode = (text: string) => Buffer.from(text).toString('base64');
+      await cluster.api.create('/api/v1/namespaces/kube-system/secrets', {
+        metadata: { name: 'bootstrap-token-abcdef' },
+        type: 'bootstrap.kubernetes.io/token',
+        data: {
+          'token-id': encode('abcdef'),
+          'token-secret': encode('0123456789abcdef'),
+          'usage-bootstrap-authentication': encode('true'),
+          'auth-extra-groups': encode('system:bootstrappers:k3s:default-node-token'),
+        },
+      });
+      const { agent } = await cluster.agent('n1', { token: 'abcdef.0123456789abcdef' });
+      agent.start();
+      await ready('n1');
+      await agent.stop();
+    }),
+  );
+
+  test(
+    'a wrong token is called one, and the right one is taken without a restart of the board',
+    logged(async () => {
+      await says({ token: 'not-the-password' }, /token/i);
+    }),
+  );
+
+  test(
+    'a token of another cluster names the CA',
+    logged(async () => {
+      await says({ token: `K10${'0'.repeat(64)}::server:${PASSWORD}` }, /CA/);
+    }),
+  );
+
+  test(
+    'a port where nobody listens is told from a name nobody knows',
+    logged(async () => {
+      await says(
+        { server: `https://${cluster.lab.network.address('srv')}:6555` },
+        /ECONNREFUSED|refused|nothing listens/i,
+      );
+      await says({ server: 'https://no-such-server.invalid:6443' }, /name|DNS|ENOTFOUND|EAI_AGAIN/i);
+    }),
+  );
+
+  test(
+    'the name of another board is refused with a remedy, until that node is deleted',
+    logged(async () => {
+      const first = await cluster.agent('n1');
+      first.agent.start();
+      await ready('n1');
+      const { agent, host } = await cluster.agent('n2', { args: ['--node-name', 'n1'] });
+      await host.run(['sh', '-c', 'rm -rf /var/lib/rancher/k3s/agent /etc/rancher/node']);
+      agent.start();
+      await eventually('the log names the password', () => /password/i.test(agent.log()), 30_000);
+      await eventually('and what to do', () => /kubectl delete node n1|delete the node/i.test(agent.log()), 30_000);
+      await first.agent.stop();
+      const { metadata } = await cluster.api.get<NodeView>('/api/v1/nodes/n1');
+      await cluster.api.delete('/api/v1/nodes/n1');
+      await cluster.api.until<NodeView>(
+        'the second board takes the name',
+        '/api/v1/nodes/n1',
+        (node) => isReady(node) && node.metadata.uid !== metadata.uid,
+        90_000,
+      );
+    }),
+  );
+});

@@ -142,6 +142,18 @@ describe('containerd, supervised', { skip, timeout: 120_000 }, () => {
     );
   });
 
+  it('can be used by somebody who did not start it', async () => {
+    const guest = lab.make({ externalEndpoint: `unix://${cri.socket}`, dataDir: join(lab.dir, 'guest') });
+    await guest.start(AbortSignal.timeout(10_000));
+    assert.equal(guest.status().state, 'running');
+    assert.equal(guest.status().pid, undefined);
+    assert.equal(guest.cgroupDriver(), undefined);
+    assert.equal((await guest.runtime.listPodSandboxes()).length, 1);
+    await guest.stop();
+    await guest.shutdown();
+    assert.equal((await cri.runtime.version()).runtimeName, 'containerd');
+  });
+
   it('is adopted by the next agent, images are not imported twice, and containers go on', async () => {
     const id = await startContainer('survivor', ['sleep', '1000']);
     const { pid } = cri.status();
@@ -182,8 +194,11 @@ describe('containerd, supervised', { skip, timeout: 120_000 }, () => {
     await new Promise<void>((resolve) => other.listen(join(stateDir, 'containerd.sock'), resolve));
     const second = lab.make({ stateDir, dataDir: join(lab.dir, 'other-data') });
     await assert.rejects(second.start(AbortSignal.timeout(20_000)), { code: 'CONTAINERD_SOCKET_TAKEN' });
+    await new Promise((resolve) => other.close(resolve));
+    await second.start(AbortSignal.timeout(20_000));
+    assert.equal(second.status().state, 'running', 'a second start is allowed once the way is clear');
     await second.stop();
-    other.close();
+    await second.shutdown();
   });
 
   it('says why containerd does not come up, and goes on trying', async () => {

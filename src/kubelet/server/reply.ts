@@ -30,13 +30,23 @@ export function send(response: ServerResponse, { status, type = TEXT, body }: Bo
   response.end(body);
 }
 
+/** So long a peer may take to notice that its connection ended, before it is cut. */
+export const LINGER_MS = 5_000;
+
 /** Answers on the bare socket of a request that asked for an upgrade, and ends the connection. */
 export function sendRaw(socket: Duplex, { status, type = TEXT, body }: Body): void {
-  if (!socket.writable) return;
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nContent-Type: ${type}\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
+  // Nobody reads it any more, and an unread socket never learns that the other side closed.
+  socket.resume();
+  const cut = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once('close', () => clearTimeout(cut));
 }
 
 /** Any error as an answer; what is no {@link HttpFailure} is ours or the runtime's fault: 500 with its text. */

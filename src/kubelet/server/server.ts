@@ -185,6 +185,8 @@ export class KubeletServer implements Component {
     response.once('close', () => gone.abort());
     response.on('error', () => gone.abort());
     request.resume();
+    // After an upgrade that was not taken, Node reads no further request of the connection.
+    if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
     try {
       const target = await this.#gate(request);
       const to = route(request.method ?? '', target.path);

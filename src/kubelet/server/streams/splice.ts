@@ -1,12 +1,10 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { describeError } from '../../../core/index.ts';
-import { HttpFailure, sendRaw } from '../reply.ts';
+import { HttpFailure, LINGER_MS, sendRaw } from '../reply.ts';
 
 /** From the runtime's streaming server, on this host's loopback. */
 const CONNECT_MS = 30_000;
-/** So long a peer may take to notice that its stream ended, before the connection is cut. */
-const LINGER_MS = 5_000;
 
 export interface SpliceInit {
   request: IncomingMessage;

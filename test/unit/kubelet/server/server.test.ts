@@ -8,6 +8,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { connect } from 'node:tls';
 import { AgentError, silentLogger } from '../../../../src/core/index.ts';
 import type { RuntimeEvent } from '../../../../src/cri/types.ts';
 import { KubeError, type Pod } from '../../../../src/kube/index.ts';
@@ -441,6 +442,38 @@ test('what can not be streamed is said in text', async () => {
   await assert.rejects(upgrade('/exec/ns/p/c?output=1'), { status: 404, message: 'gone' });
   onStream = (socket) => socket.destroy();
   await assert.rejects(upgrade('/exec/ns/p/c?output=1'), { status: 500 });
+});
+
+test('refused and nonsensical connections leave nothing behind', async () => {
+  const alone = new KubeletServer(options());
+  await alone.start(new AbortController().signal);
+  const { port } = alone.address as { port: number };
+  const raw = async (text: string) => {
+    const socket = connect({ host: '127.0.0.1', port, ca: serverCa.cert, ...apiserver });
+    await once(socket, 'secureConnect');
+    socket.on('error', () => {});
+    socket.write(text);
+    let answer = '';
+    socket.on('data', (data) => {
+      answer += data;
+    });
+    await once(socket, 'close');
+    return answer;
+  };
+  const upgraded = 'Host: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n';
+  assert.match(
+    await raw(`POST /exec/ns/gone/c?output=1 HTTP/1.1\r\n${upgraded}\r\nmore than asked for`),
+    /^HTTP\/1.1 404 /,
+  );
+  assert.match(
+    await raw(`POST /exec/ns/p/c?output=1 HTTP/1.1\r\n${upgraded}Content-Length: -1\r\n\r\n`),
+    /^HTTP\/1.1 400 /,
+  );
+  assert.match(await raw(`GET /pods HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(300_000)}\r\n\r\n`), /^HTTP\/1.1 431 /);
+  assert.match(await raw('\0\x16\x03nonsense\r\n\r\n'), /^HTTP\/1.1 400 /);
+  // An upgrade nobody offers is ignored, as HTTP says.
+  assert.match(await raw(`GET /healthz HTTP/1.1\r\n${upgraded}\r\n`), /^HTTP\/1.1 200 /);
+  await alone.stop();
 });
 
 test('a renewed serving certificate is shown from then on', async () => {

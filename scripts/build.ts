@@ -66,8 +66,16 @@ writeFileSync(
     output: blob,
     disableExperimentalSEAWarning: true,
     useCodeCache: own,
-    // Small young generation: the agent's garbage is short-lived and boards have little memory.
-    execArgv: ['--max-semi-space-size=1', '--no-warnings', '--disable-wasm-trap-handler'],
+    // Boards have little memory: a small young generation, no helper threads for V8, and the agent says when to collect.
+    execArgv: [
+      '--max-semi-space-size=2',
+      '--optimize-for-size',
+      '--single-threaded-gc',
+      '--v8-pool-size=1',
+      '--expose-gc',
+      '--no-warnings',
+      '--disable-wasm-trap-handler',
+    ],
     execArgvExtension: 'none',
   }),
 );

@@ -1,57 +1,32 @@
-import { runAgent, runStatus, VERSION } from './agent/index.ts';
-import { helpText, loadConfig } from './config/index.ts';
 import { AgentError, describeError } from './core/index.ts';
-import { createLogger } from './host/index.ts';
 
-/** Exit codes: 0 stopped in order, 1 failed or not healthy, 2 wrong use, 3 `status` found no agent. */
-async function main(argv: readonly string[]): Promise<number> {
-  const loaded = await loadConfig({ argv, env: process.env });
-  const print = (text: string) => void process.stdout.write(text);
-  switch (loaded.command) {
-    case 'help':
-      print(helpText());
-      return 0;
-    case 'version':
-      print(`k3s-agent version ${VERSION}\nnode ${process.version}\n`);
-      return 0;
-    case 'status':
-      return runStatus({ json: loaded.json, print, now: Date.now() });
-    case 'agent': {
-      process.title = 'k3s-agent'; // the arguments, the token among them, must not stay visible to every user of the host
-      const style = process.env.JOURNAL_STREAM ? 'journal' : 'text';
-      const log = createLogger({ debug: loaded.config.debug || loaded.config.verbosity > 0, style });
-      const stop = new AbortController();
-      for (const name of ['SIGTERM', 'SIGINT'] as const)
-        process.on(name, () => {
-          if (stop.signal.aborted) process.exit(1);
-          stop.abort();
-        });
-      process.on('uncaughtException', (error) => {
-        log.error('the agent ends by a fault of its own; systemd starts it again, containers go on', {
-          error: describeError(error),
-          stack: stackOf(error),
-        });
-        process.exit(1);
-      });
-      // A fault nobody foresaw belongs to one task; the pods of all others must not pay for it with a restart.
-      process.on('unhandledRejection', (error) =>
-        log.error('an unexpected fault', { error: describeError(error), stack: stackOf(error) }),
-      );
-      await runAgent({ loaded, log, signal: stop.signal });
-      return 0;
-    }
-  }
+/**
+ * glibc gives each thread a heap of its own, which in a process like this one is 8 MB of resident memory for nothing. It
+ * reads the setting before the first line of ours runs, so the process replaces itself once with the variable set. The
+ * unit sets it and spares that; `status` and the like end too soon to care.
+ */
+const ONE_ARENA = 'MALLOC_ARENA_MAX';
+const shortLived = /^(status|version|help|--version|--help|-h)$/.test(process.argv[2] ?? '');
+const single = process.env.K3S_AGENT_VERSION !== undefined;
+if (single && !shortLived && process.env[ONE_ARENA] === undefined)
+  process.execve?.(process.execPath, [process.execPath, ...process.argv.slice(2)], {
+    ...definedEnv(),
+    [ONE_ARENA]: '1',
+  });
+delete process.env[ONE_ARENA];
+
+// Loaded only now: what is replaced at once need not be evaluated first.
+import('./command.ts')
+  .then(({ command }) => command(process.argv.slice(2)))
+  .then(
+    (code) => process.exit(code),
+    (error) => {
+      const remedy = error instanceof AgentError && error.remedy ? `\nwhat to do: ${error.remedy}` : '';
+      process.stderr.write(`k3s-agent: ${describeError(error)}${remedy}\n`);
+      process.exit(error instanceof AgentError && error.code.startsWith('CONFIG_') ? 2 : 1);
+    },
+  );
+
+function definedEnv(): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined));
 }
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? '').split('\n').slice(1, 4).join(' | ') : '';
-}
-
-main(process.argv.slice(2)).then(
-  (code) => process.exit(code),
-  (error) => {
-    const remedy = error instanceof AgentError && error.remedy ? `\nwhat to do: ${error.remedy}` : '';
-    process.stderr.write(`k3s-agent: ${describeError(error)}${remedy}\n`);
-    process.exit(error instanceof AgentError && error.code.startsWith('CONFIG_') ? 2 : 1);
-  },
-);

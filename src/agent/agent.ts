@@ -14,6 +14,7 @@ import { createIp, createNotifier, type Exec, hostExec, hostSysctl, NetMonitor, 
 import { Informer, type Node } from '../kube/index.ts';
 import { containerRuntime, startRuntime } from './container-runtime.ts';
 import { hostFacts } from './host-facts.ts';
+import { createIdleMemory } from './idle-memory.ts';
 import { type Kubelet, startKubelet, within } from './kubelet.ts';
 import { kubeletSettings } from './kubelet-args.ts';
 import { type AgentPaths, agentPaths } from './paths.ts';
@@ -113,6 +114,9 @@ export async function runAgent(input: AgentInput): Promise<void> {
       serverVersion,
       onPart: (parts) => status.watch(parts),
     });
+    const memory = createIdleMemory(clock);
+    memory.poke();
+    kubelet.pods.onPodsChanged(() => memory.poke());
     await Promise.race([kubelet.node.whenReady(), aborted(signal)]);
     if (!signal.aborted) notifier.ready('the node is ready');
     await aborted(signal);

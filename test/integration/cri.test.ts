@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Cri, RuntimeEvent } from '../../src/cri/index.ts';
@@ -228,5 +228,17 @@ describe('containerd, supervised', { skip, timeout: 120_000 }, () => {
     assert.equal(await tried, undefined, 'it comes up once the file is gone');
     await broken.stop();
     await broken.shutdown();
+
+    const store = join(other.dataDir, 'agent/containerd');
+    await writeFile(join(store, 'io.containerd.metadata.v1.bolt/meta.db'), Buffer.alloc(65_536, 'x'));
+    const hurt = lab.make(other);
+    const mended = hurt.start(AbortSignal.timeout(60_000));
+    await until(() => hurt.status().state === 'failing' || undefined, 30_000);
+    assert.match(hurt.status().lastError ?? '', /image store is damaged/);
+    await rename(store, `${store}.old`);
+    await mended;
+    assert.equal(hurt.status().state, 'running', 'it goes on by itself once the store is out of the way');
+    await hurt.stop();
+    await hurt.shutdown();
   });
 });

@@ -51,7 +51,9 @@ export async function lastComplaints(path: string, from: number): Promise<string
       .split('\n')
       .filter((line) => line.trim() !== '');
     const errors = lines.filter((line) =>
-      /level=(error|fatal|panic)|failed to load plugin.*\.cri|^containerd: |^panic:|^fatal error:/.test(line),
+      /level=(error|fatal|panic)|failed to load plugin.*\.cri|^containerd: |^panic:|^fatal error:|^unexpected fault/.test(
+        line,
+      ),
     );
     return (errors.length > 0 ? errors : lines)
       .slice(-2)

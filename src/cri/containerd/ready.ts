@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { AgentError, type Clock, errorCode, isAbort } from '../../core/index.ts';
 import type { Connection } from '../client/connection.ts';
 import type { RuntimeService } from '../types.ts';
@@ -21,9 +22,10 @@ export interface ReadyOptions {
 const READY_STEP_MS = 20;
 /** Recovering many containers from a slow card takes long; only a dead process is given up at once. */
 const READY_LIMIT_MS = 120_000;
+
 /**
- * Waits until CRI answers. Throws `CONTAINERD_EXITED` or `CONTAINERD_NO_CRI` with what the log says, or
- * `CONTAINERD_SILENT`; in the latter two cases the process is ended.
+ * Waits until CRI answers. Throws `CONTAINERD_EXITED`, `CONTAINERD_NO_CRI` or `CONTAINERD_STORE_DAMAGED`
+ * with what the log says, or `CONTAINERD_SILENT`; a process that is of no use is ended.
  */
 export async function waitReady(options: ReadyOptions): Promise<void> {
   const { id, logFrom, connection, runtime, logFile, clock, signal } = options;
@@ -36,6 +38,7 @@ export async function waitReady(options: ReadyOptions): Promise<void> {
   for (;;) {
     if (death !== undefined || !(id.exited || (await isAlive(id)))) {
       const why = (await lastComplaints(logFile, logFrom)) || 'its log says nothing';
+      if (DAMAGE.test(why)) throw damaged(logFile, why);
       throw new AgentError({
         code: 'CONTAINERD_EXITED',
         message: `containerd ended while starting (${death ?? 'gone'}): ${why}`,
@@ -53,7 +56,8 @@ export async function waitReady(options: ReadyOptions): Promise<void> {
         // Services are all there before containerd listens: this one failed to load and will not come.
         if (errorCode(error) === 'CRI_UNIMPLEMENTED') {
           await terminate(id, 5_000, clock);
-          throw noCri(logFile, await lastComplaints(logFile, logFrom));
+          const why = await lastComplaints(logFile, logFrom);
+          throw DAMAGE.test(why) ? damaged(logFile, why) : noCri(logFile, why);
         }
         failure = error;
       }
@@ -65,6 +69,19 @@ export async function waitReady(options: ReadyOptions): Promise<void> {
     }
     await clock.sleep(READY_STEP_MS, signal);
   }
+}
+
+/** What containerd says, or dies of, when its database was cut off in the middle of a write. */
+const DAMAGE = /invalid database|checksum error|unexpected fault address|file size too small/;
+
+/** Nothing is deleted by itself: images that somebody imported by hand would be gone with it. */
+function damaged(log: string, why: string): AgentError {
+  const root = dirname(log);
+  return new AgentError({
+    code: 'CONTAINERD_STORE_DAMAGED',
+    message: `containerd's image store is damaged, perhaps by a power cut: ${why}`,
+    remedy: `move ${root} away; images are pulled and imported anew, and the agent goes on by itself`,
+  });
 }
 
 function noCri(log: string, why: string): AgentError {

@@ -239,8 +239,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
 /** What may be better at the next try; the rest needs a person and is told at once. */
 function isPassing(error: unknown): boolean {
-  const passing = ['CONTAINERD_EXITED', 'CONTAINERD_SILENT', 'CONTAINERD_NO_CRI', 'EXEC_TIMEOUT'];
-  return passing.includes(errorCode(error) ?? '');
+  const passing = ['EXITED', 'SILENT', 'NO_CRI', 'STORE_DAMAGED'].map((name) => `CONTAINERD_${name}`);
+  return [...passing, 'EXEC_TIMEOUT'].includes(errorCode(error) ?? '');
 }
 
 function socketTaken(socket: string): AgentError {

@@ -4,7 +4,9 @@ import type { Readable, Transform } from 'node:stream';
 import { AgentError } from '../../core/index.ts';
 import { findProgram, searchPath } from '../containerd/binary.ts';
 
-export type FileKind = 'tar' | 'gzip' | 'zstd' | 'lz4' | 'bzip2' | 'list';
+/** Named like the program that undoes it to its standard output when called with `-dc`. */
+export type Compression = 'gzip' | 'zstd' | 'lz4' | 'bzip2';
+export type FileKind = 'tar' | Compression | 'list';
 
 const KINDS: readonly (readonly [RegExp, FileKind])[] = [
   [/\.tar$/i, 'tar'],
@@ -20,7 +22,7 @@ export function kindOf(path: string): FileKind | undefined {
   return KINDS.find(([pattern]) => pattern.test(path))?.[1];
 }
 
-/** A tar archive's bytes, decompressed as they are read. */
+/** A compressed archive's tar bytes, as they are read. */
 export interface OpenArchive {
   /** To be piped on in this order; none holds more than its window (zstd: 32 MiB at most, as with k3s). */
   readonly stages: readonly [Readable, ...Transform[]];
@@ -29,19 +31,14 @@ export interface OpenArchive {
   close(): void;
 }
 
-/** The usual program for each; every one reads a file by `-dc` to its standard output. */
-const PROGRAMS = { gzip: 'gzip', zstd: 'zstd', lz4: 'lz4', bzip2: 'bzip2' } as const;
-
 /**
- * Decompression is left to the host's program where there is one, since what it needs is given back when it ends: done
+ * Decompression is left to the host's program of the same name where there is one, since what it needs is given back when it ends: done
  * here, a zstd archive leaves the agent some 20 MB larger. Throws `DECOMPRESSOR_MISSING` if lz4 or bzip2 is needed and
  * not installed; Node can do the others itself.
  */
-export async function openArchive(path: string, kind: Exclude<FileKind, 'list'>): Promise<OpenArchive> {
-  if (kind !== 'tar') {
-    const program = await findProgram(PROGRAMS[kind], searchPath(process.env));
-    if (program !== undefined) return openByProgram(path, program);
-  }
+export async function openArchive(path: string, kind: Compression): Promise<OpenArchive> {
+  const program = await findProgram(kind, searchPath(process.env));
+  if (program !== undefined) return openByProgram(path, program);
   if (kind === 'lz4' || kind === 'bzip2')
     throw new AgentError({
       code: 'DECOMPRESSOR_MISSING',

@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises';
 import { Transform, type TransformCallback } from 'node:stream';
 import { normalizeImage } from './reference.ts';
 
@@ -50,20 +51,14 @@ export class ArchiveNames extends Transform {
   }
 
   #enter(): void {
-    const header = this.#header;
-    if (header[0] === 0) return; // padding between or after entries
-    const size = sizeOf(header);
-    if (size === undefined) {
+    const entry = readHeader(this.#header);
+    if (entry === 'padding') return;
+    if (entry === undefined) {
       this.#over = true;
       return;
     }
-    const name = header.toString('latin1', 0, 100).replace(/\0.*$/s, '').replace(/^\.\//, '');
-    const plain = header[156] === 0 || header[156] === 0x30;
-    this.#left = Math.ceil(size / BLOCK) * BLOCK;
-    this.#list =
-      plain && (name === 'manifest.json' || name === 'index.json') && size <= MAX_LIST
-        ? { name, size, parts: [] }
-        : undefined;
+    this.#left = Math.ceil(entry.size / BLOCK) * BLOCK;
+    this.#list = entry.list ? { name: entry.name, size: entry.size, parts: [] } : undefined;
   }
 
   #finish(): void {
@@ -71,8 +66,44 @@ export class ArchiveNames extends Transform {
     this.#list = undefined;
     if (!list) return;
     const text = Buffer.concat(list.parts).toString('utf8', 0, list.size);
-    for (const name of list.name === 'manifest.json' ? dockerNames(text) : ociNames(text)) this.#names.add(name);
+    for (const name of namesOf(list.name, text)) this.#names.add(name);
   }
+}
+
+/** The names in an archive that is not compressed, by reading its headers and the lists alone. */
+export async function readArchiveNames(path: string): Promise<string[]> {
+  const names = new Set<string>();
+  const file = await open(path, 'r');
+  try {
+    const header = Buffer.alloc(BLOCK);
+    for (let at = 0; (await file.read(header, 0, BLOCK, at)).bytesRead === BLOCK; at += BLOCK) {
+      const entry = readHeader(header);
+      if (entry === undefined) break;
+      if (entry === 'padding') continue;
+      if (entry.list) {
+        const { buffer, bytesRead } = await file.read(Buffer.alloc(entry.size), 0, entry.size, at + BLOCK);
+        for (const name of namesOf(entry.name, buffer.toString('utf8', 0, bytesRead))) names.add(name);
+      }
+      at += Math.ceil(entry.size / BLOCK) * BLOCK;
+    }
+  } finally {
+    await file.close();
+  }
+  return [...names];
+}
+
+/** `list`: the entry is one of the two lists. Undefined: this is no tar. */
+function readHeader(header: Buffer): { name: string; size: number; list: boolean } | 'padding' | undefined {
+  if (header[0] === 0) return 'padding'; // between or after entries
+  const size = sizeOf(header);
+  if (size === undefined) return undefined;
+  const name = header.toString('latin1', 0, 100).replace(/\0.*$/s, '').replace(/^\.\//, '');
+  const plain = header[156] === 0 || header[156] === 0x30;
+  return { name, size, list: plain && (name === 'manifest.json' || name === 'index.json') && size <= MAX_LIST };
+}
+
+function namesOf(list: string, text: string): string[] {
+  return list === 'manifest.json' ? dockerNames(text) : ociNames(text);
 }
 
 /** Octal, or GNU's base-256 for what octal can't hold; undefined if it is neither: then this is no tar. */

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { pipeline } from 'node:stream/promises';
 import { AgentError, abortError, errorCode } from '../../core/index.ts';
-import { type FileKind, openArchive } from './archive-file.ts';
-import { ArchiveNames } from './archive-names.ts';
+import { type FileKind, type OpenArchive, openArchive } from './archive-file.ts';
+import { ArchiveNames, readArchiveNames } from './archive-names.ts';
 
 export interface ImportOptions {
   readonly path: string;
@@ -15,51 +15,72 @@ export interface ImportOptions {
 }
 
 /**
- * Imports one archive through `ctr images import`, which comes with containerd and knows every shape of image archive;
- * the bytes are streamed through here only to note the names. Layers are not unpacked, as with k3s: that happens when a
- * container needs them, and an archive may hold far more than a board uses. Resolves with the names the archive
- * declares. Throws `IMAGE_IMPORT_FAILED` with ctr's last words.
+ * Imports one archive through `ctr images import`, which comes with containerd and knows every shape of image archive.
+ * Layers are not unpacked, as with k3s: that happens when a container needs them, and an archive may hold far more than
+ * a board uses. Resolves with the names the archive declares. Throws `IMAGE_IMPORT_FAILED` with ctr's last words.
  */
 export async function importArchive(options: ImportOptions): Promise<string[]> {
-  const { path, signal } = options;
+  const { path, kind, signal } = options;
   if (signal.aborted) throw abortError();
-  const archive = await openArchive(path, options.kind);
+  if (kind === 'tar') {
+    const { ended } = startCtr(options, path);
+    const failure = await ended;
+    if (signal.aborted) throw abortError();
+    if (failure !== undefined) throw failed(path, failure);
+    return readArchiveNames(path);
+  }
+  return importStream(options, await openArchive(path, kind));
+}
+
+/** What has to be decompressed goes through here on its way, and the names are noted in passing. */
+async function importStream(options: ImportOptions, archive: OpenArchive): Promise<string[]> {
+  const { path, signal } = options;
+  const { child, ended } = startCtr(options, '-');
+  const names = new ArchiveNames();
+  try {
+    const [source, ...transforms] = archive.stages;
+    const broken = await pipeline([source, ...transforms, names, child.stdin], { signal }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    // A broken archive must not look like a short one that ended well; one that ctr had enough of is still being filed.
+    if (broken !== undefined && !isBrokenPipe(broken)) child.kill('SIGKILL');
+    const failure = await ended;
+    if (signal.aborted) throw abortError();
+    // A decompressor that could write no more because ctr had all it wanted has not failed.
+    if (failure === undefined && isBrokenPipe(broken)) return names.names();
+    await archive.finished;
+    if (broken !== undefined && !isBrokenPipe(broken)) throw failed(path, undefined, broken);
+    if (failure !== undefined) throw failed(path, failure);
+    return names.names();
+  } finally {
+    archive.close();
+  }
+}
+
+/** `ended`: undefined when it did its work, else what it said last. */
+function startCtr(options: ImportOptions, source: string) {
+  const { ctr, socket, namespace, signal } = options;
   // From containerd 2.0 on, ctr by default leaves the work to the daemon's transfer service, which takes other names.
   const flags = options.containerdMajor >= 2 ? ['--local', '--no-unpack'] : ['--no-unpack'];
-  const argv = ['-a', options.socket, '-n', options.namespace, 'images', 'import', ...flags, '-'];
-  const child = spawn(options.ctr, argv, { stdio: ['pipe', 'ignore', 'pipe'] });
+  const argv = ['-a', socket, '-n', namespace, 'images', 'import', ...flags, source];
+  const child = spawn(ctr, argv, { stdio: ['pipe', 'ignore', 'pipe'] });
+  child.stdin.on('error', () => {}); // it may end without having read anything
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString()).slice(-2_000);
   });
-  const ended = new Promise<number | string>((resolve) => {
-    child.once('error', (error) => resolve(error.message));
-    child.once('close', (code, killedBy) => resolve(killedBy ?? code ?? 1));
-  });
   const onAbort = () => void child.kill('SIGKILL');
   signal.addEventListener('abort', onAbort, { once: true });
-  const names = new ArchiveNames();
-  try {
-    const [source, ...transforms] = archive.stages;
-    const piped = pipeline([source, ...transforms, names, child.stdin], { signal }).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    const failure = await piped;
-    // A broken archive must not look like a short one that ended well; one that ctr had enough of is still being filed.
-    if (failure !== undefined && !isBrokenPipe(failure)) child.kill('SIGKILL');
-    const code = await ended;
-    if (signal.aborted) throw abortError();
-    // A decompressor that could write no more because ctr had all it wanted has not failed.
-    if (!(code === 0 && isBrokenPipe(failure))) await archive.finished;
-    if (code !== 0 && (failure === undefined || isBrokenPipe(failure)))
-      throw failed(path, said.trim() || `ctr: ${code}`);
-    if (failure !== undefined && !(code === 0 && isBrokenPipe(failure))) throw failed(path, undefined, failure);
-    return names.names();
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    archive.close();
-  }
+  const ended = new Promise<string | undefined>((resolve) => {
+    const end = (why: string | undefined) => {
+      signal.removeEventListener('abort', onAbort);
+      resolve(why);
+    };
+    child.once('error', (error) => end(error.message));
+    child.once('close', (code, killedBy) => end(code === 0 ? undefined : said.trim() || `ctr: ${killedBy ?? code}`));
+  });
+  return { child, ended };
 }
 
 /** ctr stops reading at the archive's end mark, or when it has found a fault: its exit code tells which. */

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { kindOf } from '../../../src/cri/images/archive-file.ts';
-import { ArchiveNames } from '../../../src/cri/images/archive-names.ts';
+import { ArchiveNames, readArchiveNames } from '../../../src/cri/images/archive-names.ts';
 import { readRecords, unchanged, writeRecords } from '../../../src/cri/images/records.ts';
 import { extraNames, normalizeImage, parseReference } from '../../../src/cri/images/reference.ts';
 import { tar } from '../../fakes/tar.ts';
@@ -47,6 +47,24 @@ describe('the names in an image archive', () => {
   it('are those of docker-archive and OCI lists, however the bytes come', async () => {
     const names = ['docker.io/library/busybox:1', 'r.test/x/y:2', 'docker.io/library/z:3', 'r.test/q:4'];
     for (const chunk of [1, 7, 511, 512, 513, 100_000]) assert.deepEqual(await namesIn(archive, chunk), names);
+  });
+
+  it('are read from a file without the rest of it', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'kat-names-'));
+    try {
+      const path = join(dir, 'a.tar');
+      for (const [bytes, names] of [
+        [archive, ['docker.io/library/busybox:1', 'r.test/x/y:2', 'docker.io/library/z:3', 'r.test/q:4']],
+        [archive.subarray(0, 6_000), []],
+        [Buffer.from('no tar'), []],
+        [Buffer.alloc(5_000, 'x'), []],
+      ] as const) {
+        await writeFile(path, bytes);
+        assert.deepEqual(await readArchiveNames(path), names);
+      }
+    } finally {
+      await rm(dir, { recursive: true });
+    }
   });
 
   it('are none in anything else, which passes all the same', async () => {

@@ -6,10 +6,13 @@ import { type Exec, readText } from '../host/index.ts';
 import { Informer, isNotFound, KubeEventRecorder, type Node, type Secret, type Service } from '../kube/index.ts';
 import {
   ApiPodSource,
+  createDocuments,
   createMaterials,
   createProbeRunner,
   DEFAULT_THRESHOLDS,
   DesiredCache,
+  type HealthCheck,
+  HealthzServer,
   ImagePuller,
   KubeletServer,
   kubeletVersion,
@@ -98,6 +101,13 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   const pods = await startPods({ ...input, node, services, podSource });
   input.onPart({ pods });
   const server = kubeletServer(input, pods);
+  const loopback = uplink.joined.nodeIps[0]?.includes(':') ? '::1' : '127.0.0.1';
+  const health = new HealthzServer({
+    bindAddress: loopback,
+    checks: healthChecks(input),
+    log: log.child({ part: 'healthz' }),
+  });
+  await stack.start('health page', health, signal);
   const serving = uplink.joined.serving.then(async (first) => {
     let pair = first;
     const api = server(() => pair);
@@ -249,17 +259,28 @@ function kubeletServer(input: KubeletInput, pods: PodManager) {
       pods: () => pods.pods(),
       runtime: cri.runtime,
       events: cri.events,
-      checks: [
-        {
-          name: 'syncloop',
-          check: () => {
-            if (cri.status().state === 'failing') throw new Error('the container runtime is down');
-          },
-        },
-      ],
+      checks: healthChecks(input),
+      documents: createDocuments({
+        nodeName: uplink.joined.nodeName,
+        runtime: cri.runtime,
+        rootDir: input.paths.kubeletDir,
+        clock,
+      }),
       clock,
       log: log.child({ part: 'kubelet-api' }),
     });
+}
+
+/** What /healthz looks at besides its own answering; `syncloop` is the kubelet's name for it. */
+function healthChecks({ cri }: KubeletInput): HealthCheck[] {
+  return [
+    {
+      name: 'syncloop',
+      check: () => {
+        if (cri.status().state === 'failing') throw new Error('the container runtime is down');
+      },
+    },
+  ];
 }
 
 /** Whether every address lies in one of the blocks. */

@@ -44,7 +44,8 @@ export class FakeNode {
       serverMinor: () => 36,
       clock,
       log,
-      logLinkDir: '/nonexistent',
+      // No folder can be made there, and no link is needed.
+      logLinkDir: '/proc/none',
       slots: 2,
       ...this.#extra,
     });

@@ -45,6 +45,8 @@ export class FakeRuntime implements Partial<RuntimeService>, RuntimeEvents {
   /** What a container does when asked to stop: exits with this code, or ignores it until killed. */
   onTerm: (name: string) => number | 'ignore' = () => 143;
   execExit = 0;
+  /** The message of containers that failed to start. */
+  message = '';
   #handlers = new Set<(event: RuntimeEvent) => void>();
   #count = 0;
   readonly #clock: Clock;
@@ -252,7 +254,7 @@ export class FakeRuntime implements Partial<RuntimeService>, RuntimeEvents {
       image: c.config.image,
       imageRef: 'docker.io/library/busybox@sha256:aa',
       reason: c.state === 'CONTAINER_EXITED' ? c.reason || (c.exitCode === 0 ? 'Completed' : 'Error') : '',
-      message: '',
+      message: c.reason === 'StartError' ? this.message : '',
       labels: c.config.labels ?? {},
       annotations: c.config.annotations ?? {},
       mounts: [],

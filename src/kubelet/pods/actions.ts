@@ -19,6 +19,8 @@ export interface ActionContext {
   /** Something of the pod's ending is decided: the worker looks again. */
   gone(): void;
   signal: AbortSignal;
+  /** Fires at once when the agent stops, where {@link signal} leaves a begun start the time to end. */
+  stopping: AbortSignal;
 }
 
 /** Performs one step. Throws if it has to be tried again later. */

@@ -33,7 +33,7 @@ export function createLogLinks(directory: string): LogLinks {
       } catch (error) {
         if (errorCode(error) === 'EEXIST') return;
         if (errorCode(error) !== 'ENOENT') throw error;
-        await mkdir(directory, { recursive: true });
+        await mkdir(directory);
         await symlink(link.target, pathOf(link));
       }
     },

@@ -63,6 +63,11 @@ export interface ObservedContainer {
   imageRef: string;
   logPath: string;
   annotations: Record<string, string>;
+  /**
+   * Its start was cut off because the agent that asked for it died: it never ran, though the runtime has it as failed.
+   * To be removed and made again as if it had not been there.
+   */
+  cutOff: boolean;
   user?: CriContainerStatus['user'];
 }
 
@@ -86,9 +91,16 @@ export interface PodView {
 
 export const emptyView: PodView = { sandboxes: [], containers: [] };
 
-/** The newest container of that name, in that sandbox if one is given. */
+/** The containers of that name that ran or may still, newest first. */
+export function generations(view: PodView, name: string): ObservedContainer[] {
+  return view.containers.filter((c) => c.name === name && !c.cutOff);
+}
+
+/** The newest of them, in that sandbox if one is given. */
 export function latest(view: PodView, name: string, sandboxId?: string): ObservedContainer | undefined {
-  return view.containers.find((c) => c.name === name && (sandboxId === undefined || c.sandboxId === sandboxId));
+  return view.containers.find(
+    (c) => c.name === name && !c.cutOff && (sandboxId === undefined || c.sandboxId === sandboxId),
+  );
 }
 
 export function isAlive(container: ObservedContainer): boolean {

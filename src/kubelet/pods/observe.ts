@@ -43,6 +43,7 @@ export function observedContainer(
     imageRef: status.imageRef || status.imageId || '',
     logPath: status.logPath,
     annotations: status.annotations,
+    cutOff: status.state === 'CONTAINER_EXITED' && status.startedAt <= 0 && /context canceled/.test(status.message),
     ...(status.user ? { user: status.user } : {}),
   };
 }

@@ -21,8 +21,8 @@ export function planCleanup(input: PlanInput, plan: Plan): void {
   const doomed = new Set<string>();
   for (const container of view.containers) {
     const newer = seen.get(container.name) ?? 0;
-    seen.set(container.name, newer + 1);
-    if (newer < 2 || isAlive(container)) continue;
+    if (!container.cutOff) seen.set(container.name, newer + 1);
+    if (isAlive(container) || (newer < 2 && !container.cutOff)) continue;
     doomed.add(container.id);
     plan.steps.push({ do: 'removeContainer', id: container.id });
   }

@@ -181,6 +181,8 @@ function kill({ pod, memory, now }: PlanInput, plan: Plan, container: ObservedCo
 function bring(input: PlanInput, plan: Plan, container: SpecContainer, sandbox: ObservedSandbox | undefined): void {
   const { view, memory } = input;
   const { name } = container.spec;
+  // The clean-up removes it; until then its name is taken.
+  if (view.containers.some((c) => c.name === name && c.cutOff)) return;
   const made = sandbox && latest(view, name, sandbox.id);
   const existing = made?.state === 'created' ? made.id : undefined;
   if (existing === undefined && memory.images.get(name) === undefined) {

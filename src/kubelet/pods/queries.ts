@@ -1,3 +1,4 @@
+import { generations } from './model.ts';
 import type { RuntimeView } from './runtime-view.ts';
 import type { PodWorker } from './worker.ts';
 
@@ -19,5 +20,5 @@ export function containerIdIn(
   container: string,
   options: { previous?: boolean } = {},
 ): string | undefined {
-  return view.get(uid).containers.filter((c) => c.name === container)[options.previous ? 1 : 0]?.id;
+  return generations(view.get(uid), container)[options.previous ? 1 : 0]?.id;
 }

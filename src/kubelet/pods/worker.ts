@@ -19,6 +19,8 @@ import { isUrgent } from './status/urgency.ts';
 /** How long a change that nobody waits for waits for the next one. */
 const LAZY_MS = 1_000;
 const ENDING_MS = 5_000;
+/** What a start that is under way gets when the agent stops. */
+const FINISH_MS = 5_000;
 
 /**
  * Looks after one pod: plans, performs what was planned, writes the status, and again after each happening. Steps run
@@ -31,6 +33,8 @@ export class PodWorker {
   readonly #log: Logger;
   readonly #loop: Coalescer;
   readonly #abort = new AbortController();
+  /** Of starts under way: a start that is cut off leaves a container that failed. */
+  readonly #lateAbort = new AbortController();
   readonly #inFlight = new Map<string, Promise<void>>();
   readonly #reports: PodReports;
   readonly #writesStatus: boolean;
@@ -137,7 +141,10 @@ export class PodWorker {
     this.#cancelTimer?.();
     this.#abort.abort();
     this.#deps.probes.forget(this.uid);
-    await Promise.allSettled(this.#inFlight.values());
+    const ended = Promise.allSettled(this.#inFlight.values());
+    const cancel = this.#deps.clock.after(FINISH_MS, () => this.#lateAbort.abort());
+    await ended;
+    cancel();
   }
 
   #noteDeletion(pod: Pod): void {
@@ -207,6 +214,7 @@ export class PodWorker {
   #begin(step: Step): void {
     const key = stepKey(step);
     if (this.#inFlight.has(key) || this.#stopped) return;
+    const isStart = step.do === 'createSandbox' || step.do === 'startContainer';
     const context: ActionContext = {
       deps: this.#deps,
       pod: () => this.#pod,
@@ -216,7 +224,8 @@ export class PodWorker {
       gone: () => {
         if (this.#ending) this.#ending = { ...this.#ending, gone: true };
       },
-      signal: this.#abort.signal,
+      signal: (isStart ? this.#lateAbort : this.#abort).signal,
+      stopping: this.#abort.signal,
     };
     const run = perform(step, context)
       .then(() => void this.memory.retries.delete(retryKey(step)))

@@ -16,7 +16,7 @@ type Kill = Extract<Step, { do: 'killContainer' }>;
 const RANK_CONTINUE = 0;
 
 export async function startContainer(step: Start, context: ActionContext): Promise<void> {
-  const { deps, memory, signal } = context;
+  const { deps, memory } = context;
   const container = findContainer(context.pod(), step.container);
   if (container === undefined) return;
   const started = await deps.limits.start.run(
@@ -31,7 +31,7 @@ export async function startContainer(step: Start, context: ActionContext): Promi
         );
       return createAndStart(step, container, context);
     },
-    signal,
+    context.stopping,
   );
   if (started === undefined) return;
   await afterStart(container, started, context);
@@ -140,6 +140,7 @@ function created(id: string, step: Start, config: ContainerConfig, now: number):
     imageRef: '',
     logPath: '',
     annotations: config.annotations ?? {},
+    cutOff: false,
   };
 }
 
@@ -151,7 +152,7 @@ async function afterStart(
   const { deps, memory, signal } = context;
   const { namespace, name } = ownerOf(context);
   if (observed.logPath !== '')
-    await deps.links
+    void deps.links // nobody waits for it
       .add({ pod: name, namespace, container: observed.name, id: observed.id, target: observed.logPath })
       .catch((error: unknown) =>
         deps.log.debug('a link to a container log could not be made', { error: describeError(error) }),

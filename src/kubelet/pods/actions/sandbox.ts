@@ -32,7 +32,7 @@ export async function createSandbox(attempt: number, context: ActionContext): Pr
         throw error;
       }
     },
-    signal,
+    context.stopping,
   );
 }
 

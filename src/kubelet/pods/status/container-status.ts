@@ -1,7 +1,7 @@
 import { rfc3339 } from '../../../core/index.ts';
 import type { ContainerState, ContainerStatus, Pod } from '../../../kube/index.ts';
 import type { PodMemory } from '../memory.ts';
-import type { ObservedContainer, PodView, SpecContainer } from '../model.ts';
+import { generations, type ObservedContainer, type PodView, type SpecContainer } from '../model.ts';
 import { shouldRestart } from '../restart.ts';
 
 export interface ContainerStatusFacts {
@@ -23,7 +23,7 @@ export interface ContainerStatusFacts {
 export function containerStatusOf(facts: ContainerStatusFacts): ContainerStatus {
   const { container, view, before } = facts;
   const { name } = container.spec;
-  const [current, previous] = view.containers.filter((c) => c.name === name);
+  const [current, previous] = generations(view, name);
   const status = current ? fromRuntime(facts, current) : unseen(facts);
   if (previous) status.lastState = stateOf(facts, previous);
   else if (current && before?.lastState?.terminated && current.attempt > 0 && sameRun(before, status))

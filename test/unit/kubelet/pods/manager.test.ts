@@ -500,6 +500,29 @@ describe('the runtime and the server come and go', () => {
     }
   });
 
+  it('a start that was cut off by the death of the agent is made again as if it had not been', async () => {
+    const node = new FakeNode();
+    let dead = false;
+    node.runtime.intercept = (call) => {
+      if (call === 'startContainer' && !dead) throw new Error('cut off');
+    };
+    await node.start();
+    node.api.put(makePod('k', { restartPolicy: 'Never' }));
+    await settle();
+    dead = true;
+    const [container] = [...node.runtime.containers.values()];
+    assert.equal(container?.reason, 'StartError');
+    node.runtime.message = 'failed to create containerd task: context canceled';
+    const pod = node.api.get('k');
+    assert.ok(pod);
+    pod.status = {};
+    await node.kill();
+    await node.clock.advance(5_000);
+    assert.deepEqual(node.runtime.running(), ['main']);
+    assert.equal(node.runtime.containers.size, 1);
+    assert.equal(node.api.get('k')?.status?.containerStatuses?.[0]?.restartCount, 0);
+  });
+
   it('a sandbox that died is replaced with all its containers', async () => {
     const node = new FakeNode();
     await node.start();

@@ -74,6 +74,7 @@ const observed = fc.record({
   imageRef: fc.constant(''),
   logPath: fc.constant(''),
   annotations: fc.constant({}),
+  cutOff: fc.constantFrom(false, false, false, true),
 }) as fc.Arbitrary<ObservedContainer>;
 
 const memory = fc

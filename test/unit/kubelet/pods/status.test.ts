@@ -51,6 +51,7 @@ function container(name: string, over: Partial<ObservedContainer> = {}): Observe
     imageRef: 'docker.io/library/busybox@sha256:ea60',
     logPath: '',
     annotations: {},
+    cutOff: false,
     user: { linux: { uid: 0, gid: 0, supplementalGroups: [0] } },
     ...over,
   };

@@ -60,7 +60,7 @@ export async function runAgent(input: AgentInput): Promise<void> {
 
     const facts = hostFacts(paths.kubeletDir);
     facts.catch(() => {}); // awaited below, after the join
-    const cri = await containerRuntime(common);
+    const { cri, pauseImage } = await containerRuntime(common);
     status.watch({ cri });
     await stack.start('container runtime', { start: async () => {}, stop: () => cri.stop() }, signal);
     const criStarted = startRuntime(cri, { clock, log, signal, onFault: (error) => status.runtimeFault(error) });
@@ -110,6 +110,7 @@ export async function runAgent(input: AgentInput): Promise<void> {
       uplink,
       cri,
       criStarted,
+      pauseImage,
       nodes,
       serverVersion,
       onPart: (parts) => status.watch(parts),

@@ -17,12 +17,19 @@ export interface RuntimeInput {
  * The container runtime, configured before the server was asked: it starts beside the join. The one thing the server
  * decides, the registry of the pause image, is taken from the last join; a change of it takes hold at the next start.
  */
-export async function containerRuntime({ config, paths, exec, clock, log }: RuntimeInput): Promise<Cri> {
+export async function containerRuntime({
+  config,
+  paths,
+  exec,
+  clock,
+  log,
+}: RuntimeInput): Promise<{ cri: Cri; pauseImage: string }> {
   const last = await lastServerConfig({ paths: joinPaths(config.dataDir) });
-  return createCri({
+  const pauseImage = withRegistry(config.pauseImage, last?.systemDefaultRegistry ?? '');
+  const cri = createCri({
     dataDir: config.dataDir,
     snapshotter: config.snapshotter,
-    pauseImage: withRegistry(config.pauseImage, last?.systemDefaultRegistry ?? ''),
+    pauseImage,
     ...(config.defaultRuntime ? { defaultRuntime: config.defaultRuntime } : {}),
     // No flannel, no CNI settings of ours: another network add-on brings its own (k3s pkg/agent/config).
     ...(last?.flannelBackend === 'none' ? {} : { cni: { confDir: paths.cniConfDir } }),
@@ -37,6 +44,7 @@ export async function containerRuntime({ config, paths, exec, clock, log }: Runt
     clock,
     log: log.child({ part: 'runtime' }),
   });
+  return { cri, pauseImage };
 }
 
 function withRegistry(image: string, registry: string): string {

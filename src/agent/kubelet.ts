@@ -22,6 +22,7 @@ import {
   parseVersion,
   pressureGauge,
 } from '../kubelet/index.ts';
+import { imageArrival, patientRuntime } from './arriving-images.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { KubeletSettings } from './kubelet-args.ts';
 import { nodeIdentity } from './node-identity.ts';
@@ -39,6 +40,7 @@ export interface KubeletInput {
   cri: Cri;
   criStarted: Promise<void>;
   nodes: Informer<Node>;
+  pauseImage: string;
   /** `v1.36.3+k3s1` */
   serverVersion: string;
   stack: Stack;
@@ -181,12 +183,13 @@ async function startPods(input: PodsInput): Promise<PodManager> {
       const text = await readText(paths.nodePullConfig);
       return text === undefined ? undefined : (JSON.parse(text) as unknown);
     },
-    authFor: ({ domain, path }) => cri.registries.authFor(`${domain}/${path}`)[0],
+    authFor: ({ domain, path }) => cri.registries.authFor(`${domain}/${path}`),
+    arrival: (image, inner) => imageArrival(cri, image, inner),
     ...(parallel === undefined ? {} : { maxParallel: parallel }),
   });
   const pods = new PodManager({
     source: podSource,
-    runtime: cri.runtime,
+    runtime: patientRuntime(cri, input.pauseImage),
     events: cri.events,
     images,
     materials,

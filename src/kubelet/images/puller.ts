@@ -29,7 +29,9 @@ export interface ImagePullerOptions {
   /** The node's own Docker configuration (`/var/lib/kubelet/config.json`), parsed; undefined if there is none. */
   nodeConfig?(): Promise<unknown>;
   /** Credentials the node has for that registry otherwise. */
-  authFor?(reference: ImageReference): AuthConfig | undefined;
+  authFor?(reference: ImageReference): readonly AuthConfig[];
+  /** Waits while the image may still arrive without a pull: air-gap archives being imported. */
+  arrival?(image: string, signal: AbortSignal): Promise<void>;
   /** Pulls at once; 2 when left out. 1 is the kubelet's serializeImagePulls. */
   maxParallel?: number;
 }
@@ -96,7 +98,11 @@ export class ImagePuller {
     }
     const image = withDefaultTag(text, parsed.reference);
     const policy = container.imagePullPolicy || defaultPullPolicy(parsed.reference);
-    const present = await this.#present(image, text, request);
+    let present = await this.#present(image, text, request);
+    if (!present && this.#options.arrival) {
+      await this.#options.arrival(image, signal);
+      present = await this.#present(image, text, request);
+    }
     if (present && policy !== 'Always') {
       event('Normal', 'Pulled', `Container image "${text}" already present on machine and can be accessed by the pod`);
       return present;
@@ -203,8 +209,7 @@ export class ImagePuller {
       return undefined;
     });
     const found = [...createKeyring(rules).find(reference), ...createKeyring(rulesOf(node)).find(reference)];
-    const own = authFor?.(reference);
-    if (own) found.push(own);
+    found.push(...(authFor?.(reference) ?? []));
     return found.length > 0 ? found.slice(0, 16) : [undefined];
   }
 

@@ -123,6 +123,8 @@ export async function openUplink(input: UplinkInput): Promise<Uplink> {
     credentials: () => ({ ca: renewer.current.serverCa, ...pair(renewer.current, 'client-kubelet') }),
     onHealth: (address, ok, reason) => {
       balancer?.setHealth(address, ok, reason);
+      // One host, two ports: its tunnel speaks for both.
+      for (const same of withPort([address], joined.config.httpsPort)) api?.setHealth(same, ok, reason);
       if (!ok) return;
       // A tunnel that opened proves the way to the server: whoever waits in a backoff may try now.
       kubelet.wake();

@@ -69,7 +69,7 @@ export async function createVolumesLab(extra: Partial<MaterialsOptions> = {}): P
     async end() {
       for (const uid of await lab.materials.orphans(new Set())) await lab.materials.release(uid, signal);
       await lab.materials.stop();
-      await hostExec.run(['umount', join(dir, 'kubelet/pod-memory')]).catch(() => {});
+      await hostExec.run(['umount', join(dir, 'kubelet/pods-memory')]).catch(() => {});
       await rm(dir, { recursive: true, force: true });
       await removeCgroups(root);
     },

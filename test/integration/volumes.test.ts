@@ -91,7 +91,7 @@ describe('volumes', { skip, timeout: 120_000 }, () => {
     assert.equal(await text(file), 'hunter2');
     assert.equal(await mode(file), '400');
     assert.notEqual((await stat(file)).dev, (await stat(podDir('a2'))).dev);
-    assert.equal((await mode(join(lab.dir, 'kubelet/pod-memory'))).slice(-3), '700');
+    assert.equal((await mode(join(lab.dir, 'kubelet/pods-memory'))).slice(-3), '700');
     assert.equal(volumes.get('s')?.readOnly, true);
   });
 
@@ -397,7 +397,7 @@ describe('volumes', { skip, timeout: 120_000 }, () => {
   it('stop before something that is still mounted', async () => {
     const dir = join(podDir('e2'), 'x');
     await mkdir(dir, { recursive: true });
-    const tmpfs = join(lab.dir, 'kubelet/pod-memory');
+    const tmpfs = join(lab.dir, 'kubelet/pods-memory');
     await rename(dir, `${dir}-moved`);
     await symlink(tmpfs, dir);
     await removeTree(podDir('e2'));

@@ -6,7 +6,7 @@ import { type ActionContext, perform } from './actions.ts';
 import type { WorkerDeps } from './deps.ts';
 import { isRuntimeAway, nextRetry } from './failures.ts';
 import { newMemory, type PodMemory } from './memory.ts';
-import { containersOf, findContainer, latest, type PodView, podLongName } from './model.ts';
+import { containersOf, findContainer, latest, type ObservedContainer, type PodView, podLongName } from './model.ts';
 import { planPod } from './plan.ts';
 import { graceSeconds } from './plan-ending.ts';
 import { type Ending, type Plan, retryKey, type Step, stepKey } from './plan-types.ts';
@@ -251,11 +251,23 @@ export class PodWorker {
   /** What is remembered about containers that are gone from the runtime goes too. */
   #prune(view: PodView): void {
     const ids = new Set(view.containers.map((c) => c.id));
-    for (const container of view.containers) this.linked.set(container.id, container.name);
+    for (const container of view.containers) this.#link(container);
     while (this.linked.size > 500) this.linked.delete(this.linked.keys().next().value as string);
     for (const map of [this.memory.health, this.memory.killing])
       for (const id of map.keys()) if (!ids.has(id)) map.delete(id);
     for (const container of view.containers) if (container.state === 'exited') this.memory.killing.delete(container.id);
+  }
+
+  /** Also for adopted ones: the agent may have died between a start and its link. */
+  #link({ id, name, logPath }: ObservedContainer): void {
+    if (logPath === '' || this.linked.has(id)) return;
+    this.linked.set(id, name);
+    const { name: pod = '', namespace = '' } = this.#pod.metadata;
+    void this.#deps.links
+      .add({ pod, namespace, container: name, id, target: logPath })
+      .catch((error: unknown) =>
+        this.#log.debug('a link to a container log could not be made', { error: describeError(error) }),
+      );
   }
 
   /** A container seen running for the first time: well unless a probe has to say so. */

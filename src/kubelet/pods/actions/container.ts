@@ -34,7 +34,7 @@ export async function startContainer(step: Start, context: ActionContext): Promi
     context.stopping,
   );
   if (started === undefined) return;
-  await afterStart(container, started, context);
+  await runPostStart(container, started, context);
 }
 
 async function createAndStart(
@@ -144,19 +144,12 @@ function created(id: string, step: Start, config: ContainerConfig, now: number):
   };
 }
 
-async function afterStart(
+async function runPostStart(
   container: SpecContainer,
   observed: ObservedContainer,
   context: ActionContext,
 ): Promise<void> {
   const { deps, memory, signal } = context;
-  const { namespace, name } = ownerOf(context);
-  if (observed.logPath !== '')
-    void deps.links // nobody waits for it
-      .add({ pod: name, namespace, container: observed.name, id: observed.id, target: observed.logPath })
-      .catch((error: unknown) =>
-        deps.log.debug('a link to a container log could not be made', { error: describeError(error) }),
-      );
   if (!container.spec.lifecycle?.postStart) return;
   try {
     await deps.probes.hook(targetOf(container, observed, context), 'postStart', signal);

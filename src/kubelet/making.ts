@@ -6,6 +6,7 @@ import {
   type AnyContainer,
   configError,
   envReferences,
+  isStaticPod,
   makeContainerConfig,
   makeEnvironment,
   makeSandboxConfig,
@@ -119,7 +120,8 @@ async function environment(request: ContainerRequest, context: MakingContext, si
   const container: AnyContainer = request.container;
   const { options, references } = context;
   const { services } = options;
-  if (!services.synced()) throw configError('services have not yet been read at least once, cannot construct envvars');
+  if (!services.synced() && !isStaticPod(pod))
+    throw configError('services have not yet been read at least once, cannot construct envvars');
   const namespace = pod.metadata.namespace as string;
   const objects = new Map<string, Referenced>();
   await Promise.all(

@@ -38,6 +38,8 @@ export function follow(options: FollowOptions): Follower {
     const query = {
       fieldSelector: `metadata.name=${ref.name}`,
       resourceVersion: version,
+      // A version too old costs one get; bookmarks would cost bytes each minute for objects that hardly ever change.
+      allowWatchBookmarks: false,
       timeoutSeconds: 420 + Math.floor(Math.random() * 180),
     };
     const settled = clock.after(SETTLE_MS, () => {

@@ -1,6 +1,13 @@
 import { KubeError, type WatchEvent } from '../../src/kube/index.ts';
 import type { ReferenceApi, Referenced } from '../../src/kubelet/references/index.ts';
 
+interface WatchRequest {
+  path: string;
+  query?: Record<string, unknown>;
+  signal?: AbortSignal;
+  onOpen?: () => void;
+}
+
 interface Watcher {
   path: string;
   name: string;
@@ -24,7 +31,7 @@ export class FakeReferenceApi {
   readonly client = {
     get: (path: string) => this.#get(path),
     create: (path: string, body: unknown) => this.#token(path, body),
-    watch: (request: { path: string; query?: Record<string, unknown>; signal?: AbortSignal }) => this.#watch(request),
+    watch: (request: WatchRequest) => this.#watch(request),
     onReachable: (fn: () => void) => {
       this.#wakers.add(fn);
       return () => this.#wakers.delete(fn);
@@ -81,11 +88,7 @@ export class FakeReferenceApi {
       if (watcher.path === path && watcher.name === name) watcher.push(structuredClone(event));
   }
 
-  async *#watch(request: {
-    path: string;
-    query?: Record<string, unknown>;
-    signal?: AbortSignal;
-  }): AsyncGenerator<WatchEvent<Referenced>> {
+  async *#watch(request: WatchRequest): AsyncGenerator<WatchEvent<Referenced>> {
     if (this.fault) throw this.fault;
     const name = String(request.query?.fieldSelector).replace('metadata.name=', '');
     this.requests.push(`WATCH ${request.path}/${name}`);
@@ -109,6 +112,7 @@ export class FakeReferenceApi {
     if (now && Number(now.metadata?.resourceVersion) > since)
       queue.push({ type: 'ADDED', object: structuredClone(now) });
     this.watchers.add(watcher);
+    request.onOpen?.();
     request.signal?.addEventListener('abort', watcher.end, { once: true });
     try {
       for (;;) {

@@ -14,15 +14,14 @@ export interface FollowOptions {
   clock: Clock;
   ref: Reference;
   signal: AbortSignal;
+  /** The object was got, or found absent. */
+  known(): boolean;
   /** resourceVersion to go on from; undefined lets the server begin with the object as it is. */
   version(): string | undefined;
   found(object: Referenced | undefined): void;
   /** Asks for the object anew, after the server forgot the version. */
   reload(): Promise<void>;
 }
-
-/** A watch that has said nothing yet is taken to stand after this long. */
-const SETTLE_MS = 1_000;
 
 /** Watches one object by name until stopped; breaks are resumed with a backoff, and at once when the server is back. */
 export function follow(options: FollowOptions): Follower {
@@ -34,6 +33,8 @@ export function follow(options: FollowOptions): Follower {
   let version: string | undefined;
 
   async function watch(): Promise<void> {
+    // Whoever holds an object asks for it too: the watch goes on from that answer.
+    if (!options.known()) await reload();
     version ??= options.version();
     const query = {
       fieldSelector: `metadata.name=${ref.name}`,
@@ -42,24 +43,22 @@ export function follow(options: FollowOptions): Follower {
       allowWatchBookmarks: false,
       timeoutSeconds: 420 + Math.floor(Math.random() * 180),
     };
-    const settled = clock.after(SETTLE_MS, () => {
+    const onOpen = () => {
       live = true;
-    });
+      backoff.reset();
+    };
     try {
-      for await (const event of client.watch<Referenced>({ path: collectionPath(ref), query, signal })) {
+      for await (const event of client.watch<Referenced>({ path: collectionPath(ref), query, signal, onOpen })) {
         if (event.type === 'ERROR') {
           const status = event.object as { code?: number; message?: string };
           throw new KubeError({ status: status.code ?? 500, message: status.message ?? 'the watch ended' });
         }
-        live = true;
-        backoff.reset();
         if (event.object?.metadata === undefined) continue;
         version = event.object.metadata.resourceVersion ?? version;
         if (event.object.metadata.name !== ref.name || event.type === 'BOOKMARK') continue;
         found(event.type === 'DELETED' ? undefined : event.object);
       }
     } finally {
-      settled();
       live = false;
     }
   }
@@ -73,8 +72,11 @@ export function follow(options: FollowOptions): Follower {
 
   void (async () => {
     while (!signal.aborted) {
+      const began = clock.monotonic();
       try {
         await watch();
+        // Ended in order: go on at once, unless the server ends every watch as it begins.
+        if (clock.monotonic() - began < 1_000) await pause();
       } catch (error) {
         if (signal.aborted) return;
         if (isExpired(error)) {

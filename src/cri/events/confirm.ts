@@ -8,10 +8,11 @@ export interface ConfirmOptions {
 }
 
 /**
- * Milliseconds between looks, together 2 s, after which the event is passed on as it is. CRI writes the exit to disk
- * first, which takes 10 to 30 ms here and several times that on a card.
+ * Milliseconds before each look, together 2 s, after which the event is passed on as it is. CRI writes the exit to disk
+ * first, which takes 10 to 30 ms on a PC and several times that on a card; looking sooner only keeps it from doing so,
+ * and forty pods that end at once would cost a second of processor time in looks alone.
  */
-const PAUSES = [0, 5, 5, 5, 10, 10, 10, 15, 15, 15, 20, 20, 30, 40, 50, 100, 150, 300, 500, 700];
+const PAUSES = [25, 15, 20, 30, 40, 60, 100, 150, 250, 500, 800];
 
 /**
  * Waits until CRI itself has taken note of an exit. containerd's TaskExit goes to CRI's own bookkeeping and to us at
@@ -20,24 +21,29 @@ const PAUSES = [0, 5, 5, 5, 10, 10, 10, 15, 15, 15, 20, 20, 30, 40, 50, 100, 150
  */
 export async function confirmExit(id: string, options: ConfirmOptions): Promise<'container' | 'sandbox' | 'gone'> {
   const { runtime, sleep, signal } = options;
-  let sandbox = false;
+  const call = { signal, timeoutMs: 5_000 };
+  let what: 'container' | 'sandbox' = 'container';
   for (const pause of PAUSES) {
-    if (pause > 0) await sleep(pause, signal);
+    await sleep(pause, signal);
     try {
-      if (!sandbox) {
-        const { state } = await runtime.containerStatus(id, { signal, timeoutMs: 5_000 });
+      if (what === 'container') {
+        const found = await runtime.containerStatus(id, call).catch(unlessNotFound);
         // Still "created": it was over before StartContainer had come to its end.
-        if (state === 'CONTAINER_EXITED' || state === 'CONTAINER_UNKNOWN') return 'container';
-        continue;
+        if (found?.state === 'CONTAINER_EXITED' || found?.state === 'CONTAINER_UNKNOWN') return what;
+        if (found !== undefined) continue;
+        what = 'sandbox';
       }
-      const { state } = await runtime.podSandboxStatus(id, { signal, timeoutMs: 5_000 });
-      if (state !== 'SANDBOX_READY') return 'sandbox';
+      const found = await runtime.podSandboxStatus(id, call).catch(unlessNotFound);
+      if (found === undefined) return 'gone';
+      if (found.state !== 'SANDBOX_READY') return what;
     } catch (error) {
       if (isAbort(error)) throw error;
-      if (errorCode(error) !== 'CRI_NOT_FOUND') return sandbox ? 'sandbox' : 'container';
-      if (sandbox) return 'gone';
-      sandbox = true;
+      return what;
     }
   }
-  return sandbox ? 'sandbox' : 'container';
+  return what;
+}
+
+function unlessNotFound(error: unknown): undefined {
+  if (errorCode(error) !== 'CRI_NOT_FOUND') throw error;
 }

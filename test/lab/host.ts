@@ -1,10 +1,19 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootScript } from './boot-script.ts';
 import { makeCgroups, removeCgroups } from './cgroups.ts';
 import type { LabNetwork } from './network.ts';
 import { eventually, run } from './run.ts';
+
+/** A program that was started on a host. */
+export interface HostProcess {
+  running(): boolean;
+  /** Sends a signal to the program itself. */
+  signal(name: NodeJS.Signals): void;
+  /** How it ended, such as `exit 0` or `SIGKILL`. */
+  ended: Promise<string>;
+}
 
 /** A machine made of namespaces: own processes, files, cgroups and network on this kernel. */
 export interface LabHost {
@@ -16,7 +25,7 @@ export interface LabHost {
   /** argv that runs a program on the host. */
   inside(argv: readonly string[]): string[];
   /** Starts a program on the host in the background. */
-  start(argv: readonly string[], options?: { stdio?: StdioOptions; env?: Record<string, string> }): ChildProcess;
+  start(argv: readonly string[], options?: { stdio?: StdioOptions; env?: Record<string, string> }): HostProcess;
   /** Runs a program on the host to its end; gives its standard output. */
   run(argv: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<string>;
   /** Everything on it is killed at once and /run is lost; the disk stays. */
@@ -80,7 +89,7 @@ export async function bootHost(options: { network: LabNetwork; name: string; dir
     running: () => init !== undefined && exists(init),
     start(argv, { stdio = 'ignore', env } = {}) {
       const [file = '', ...args] = inside(argv);
-      return spawn(file, args, { stdio, env: { ...process.env, ...env } });
+      return hostProcess(spawn(file, args, { stdio, env: { ...process.env, ...env } }));
     },
     run: (argv, runOptions) => run(inside(argv), runOptions),
     async remove() {
@@ -96,6 +105,22 @@ export async function bootHost(options: { network: LabNetwork; name: string; dir
     removeCgroups(group);
     throw error;
   }
+}
+
+/** nsenter stays between us and the program it forked into the pid namespace; signals to it would end with it. */
+function hostProcess(child: ChildProcess): HostProcess {
+  const running = () => child.exitCode === null && child.signalCode === null;
+  return {
+    running,
+    ended: new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? `exit ${code}`))),
+    signal(name) {
+      if (!running()) return;
+      const path = `/proc/${child.pid}/task/${child.pid}/children`;
+      const inner = existsSync(path) ? Number(readFileSync(path, 'utf8').trim().split(' ')[0]) : 0;
+      if (inner > 0) process.kill(inner, name);
+      else child.kill(name);
+    },
+  };
 }
 
 function enter(folders: readonly string[]): string {

@@ -38,8 +38,8 @@ export async function createNetwork(count: number): Promise<LabNetwork> {
       const old = addresses.get(host);
       addresses.set(host, address);
       const steps = [
-        `addr add ${address}/24 dev eth0`,
         `addr del ${old}/24 dev eth0`,
+        `addr add ${address}/24 dev eth0`,
         'route replace default via 10.99.0.254',
       ];
       await run(['ip', '-n', namespace(host), '-batch', '-'], { input: steps.join('\n') });

@@ -1,7 +1,6 @@
-import type { ChildProcess } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LabHost } from '../../lab/index.ts';
+import type { HostProcess, LabHost } from '../../lab/index.ts';
 
 const ROOT = new URL('../../../', import.meta.url).pathname;
 
@@ -28,12 +27,12 @@ export interface LabAgentOptions {
 export function createLabAgent(options: LabAgentOptions): LabAgent {
   const { host } = options;
   const logFile = join(host.disk, 'agent.log');
-  let child: ChildProcess | undefined;
+  let child: HostProcess | undefined;
   const argv = [...agentCommand(), '--server', options.server, '--token', options.token, '--node-name', host.name];
 
-  function ended(): Promise<unknown> {
-    if (!child || child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-    return new Promise((resolve) => child?.once('exit', resolve));
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    child?.signal(signal);
+    await child?.ended;
   }
 
   return {
@@ -44,17 +43,13 @@ export function createLabAgent(options: LabAgentOptions): LabAgent {
         cpSync(options.images, images, { recursive: true });
       }
       const log = openSync(logFile, 'a');
-      child = host.start([...argv, ...(options.args ?? [])], { stdio: ['ignore', log, log] });
+      const started = host.start([...argv, ...(options.args ?? [])], { stdio: ['ignore', log, log] });
+      child = started;
+      void started.ended.then((how) => writeSync(log, `(the agent ended: ${how})\n`));
     },
-    async stop() {
-      child?.kill('SIGTERM');
-      await ended();
-    },
-    async kill() {
-      child?.kill('SIGKILL');
-      await ended();
-    },
-    running: () => child !== undefined && child.exitCode === null && child.signalCode === null,
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
+    running: () => child?.running() ?? false,
     log: () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''),
   };
 }

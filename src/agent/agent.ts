@@ -11,7 +11,7 @@ import {
 import { cniFolders, findCniPlugins } from '../cri/index.ts';
 import { Flannel, prepareKernel, trimNode } from '../flannel/index.ts';
 import { createIp, createNotifier, type Exec, hostExec, hostSysctl, NetMonitor, type Notifier } from '../host/index.ts';
-import { Informer, type Node } from '../kube/index.ts';
+import { Informer, type KubeClient, type Node } from '../kube/index.ts';
 import { containerRuntime, startRuntime } from './container-runtime.ts';
 import { hostFacts } from './host-facts.ts';
 import { createIdleMemory } from './idle-memory.ts';
@@ -90,7 +90,7 @@ export async function runAgent(input: AgentInput): Promise<void> {
     );
 
     const serverVersion = await askVersion(uplink, common);
-    const nodes = nodeInformer(uplink, clock, log);
+    const nodes = nodeInformer(uplink, await nodeLister(uplink, common), clock, log);
     await stack.start('node watch', nodes, signal);
     const flannel = flannelOf({
       ...common,
@@ -130,10 +130,30 @@ export async function runAgent(input: AgentInput): Promise<void> {
   }
 }
 
-/** All nodes, trimmed to what flannel needs; the own one whole. Newer servers show them to k3s-controller only. */
-function nodeInformer(uplink: Uplink, clock: Clock, log: Logger): Informer<Node> {
+/**
+ * Who may list all nodes: kubelets up to Kubernetes 1.31, k3s-controller on servers that are newer. Asked, not guessed by
+ * version, as flannel in k3s does.
+ */
+async function nodeLister(uplink: Uplink, { log, signal }: Pick<AgentInput, 'log' | 'signal'>): Promise<KubeClient> {
+  const review = { spec: { resourceAttributes: { verb: 'list', version: 'v1', resource: 'nodes' } } };
+  try {
+    const { status } = await uplink.kubelet.create<{ status?: { allowed?: boolean } }>(
+      '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+      { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', ...review },
+      { signal },
+    );
+    return status?.allowed === true ? uplink.kubelet : uplink.controller;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    log.warn('the server did not say who may list nodes', { error: describeError(error) });
+    return uplink.controller;
+  }
+}
+
+/** All nodes, trimmed to what flannel needs; the own one whole. */
+function nodeInformer(uplink: Uplink, client: KubeClient, clock: Clock, log: Logger): Informer<Node> {
   return new Informer<Node>({
-    client: uplink.controller,
+    client,
     path: '/api/v1/nodes',
     transform: (node) => (node.metadata.name === uplink.joined.nodeName ? node : trimNode(node)),
     clock,

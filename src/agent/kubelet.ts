@@ -3,7 +3,7 @@ import type { AgentConfig, NodeMeta } from '../config/index.ts';
 import { AgentError, type Cidr, type Clock, cidrContains, type Logger, parseCidr } from '../core/index.ts';
 import type { Cri } from '../cri/index.ts';
 import { type Exec, readText } from '../host/index.ts';
-import { Informer, isNotFound, KubeEventRecorder, type Node, type Secret, type Service } from '../kube/index.ts';
+import { Informer, isNotFound, KubeEventRecorder, type Node, type Service } from '../kube/index.ts';
 import {
   ApiPodSource,
   createDocuments,
@@ -129,10 +129,22 @@ interface PodsInput extends KubeletInput {
   podSource: ApiPodSource;
 }
 
+/** What newer runtimes can do with mounts and users; a runtime that says nothing can do neither. */
+async function runtimeSupports({ cri, signal }: KubeletInput) {
+  const status = await cri.runtime.status({ signal }).catch(() => undefined);
+  const features = status?.runtimeHandlers.find((handler) => handler.name === '')?.features;
+  return {
+    recursiveReadOnly: features?.recursiveReadOnlyMounts ?? false,
+    userNamespaces: features?.userNamespaces ?? false,
+    supplementalGroupsPolicy: status?.features?.supplementalGroupsPolicy ?? false,
+  };
+}
+
 async function startPods(input: PodsInput): Promise<PodManager> {
   const { uplink, cri, stack, clock, log, signal, settings, paths, facts, node, services, podSource } = input;
   const client = uplink.kubelet;
   const hostIps = () => uplink.joined.nodeIps;
+  const serverMinor = parseVersion(input.serverVersion)?.[1] ?? 0;
   const materials = createMaterials({
     rootDir: paths.kubeletDir,
     client,
@@ -153,7 +165,15 @@ async function startPods(input: PodsInput): Promise<PodManager> {
       clusterDomain: settings.clusterDomain ?? uplink.joined.config.clusterDomain,
       resolvConf: settings.resolvConf ?? uplink.joined.resolvConf,
     },
-    cgroups: { version: facts.cgroupVersion, driver: cri.cgroupDriver() ?? 'cgroupfs' },
+    cgroups: {
+      version: facts.cgroupVersion,
+      driver: cri.cgroupDriver() ?? 'cgroupfs',
+      memoryBytes: facts.capacity.memory - settings.reservedMemory,
+      milliCpu: facts.capacity.cpu * 1000 - settings.reservedCpu,
+    },
+    runtimeSupports: await runtimeSupports(input),
+    // Kubernetes 1.32 let names of environment variables be nearly anything.
+    relaxedEnvNames: serverMinor >= 32,
     runtimeHandler: (className, inner) => runtimeHandler(input, className, inner),
     seccompDefault: settings.seccompDefault,
     // ServiceLB's pods of k3s need these two (pkg/daemons/agent/agent_linux.go).
@@ -177,8 +197,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     images: cri.images,
     clock,
     log: log.child({ part: 'images' }),
-    secret: (namespace, name, inner) =>
-      client.get<Secret>(`/api/v1/namespaces/${namespace}/secrets/${name}`, { signal: inner }),
+    secret: (namespace, name, inner) => materials.secret(namespace, name, inner),
     nodeConfig: async () => {
       const text = await readText(paths.nodePullConfig);
       return text === undefined ? undefined : (JSON.parse(text) as unknown);
@@ -198,7 +217,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     probes: createProbeRunner({ runtime: cri.runtime, recorder, clock }),
     nodeName: uplink.joined.nodeName,
     hostIps,
-    serverMinor: () => parseVersion(input.serverVersion)?.[1] ?? 0,
+    serverMinor: () => serverMinor,
     clock,
     log: log.child({ part: 'pods' }),
     cache: new DesiredCache({ path: paths.desiredPods, clock, log }),

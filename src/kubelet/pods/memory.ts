@@ -60,6 +60,8 @@ export interface PodMemory {
   /** Reached Succeeded or Failed: never started again. */
   finished: boolean;
   volumes: VolumeState;
+  /** The pod changed in a way that its volumes show (labels, annotations). */
+  volumesOutdated: boolean;
   /** Volumes unmounted and cgroup removed after the end. */
   tornDown: boolean;
   waiting: Map<string, WaitingReason>;
@@ -82,6 +84,7 @@ export function newMemory(startTime: number, activeSince: number): PodMemory {
     failure: undefined,
     finished: false,
     volumes: { state: 'absent' },
+    volumesOutdated: false,
     tornDown: false,
     waiting: new Map(),
     crash: new Map(),

@@ -22,7 +22,7 @@ export function planRunning(input: PlanInput, plan: Plan): void {
     return;
   }
   if (!memory.admitted) return;
-  if (memory.volumes.state !== 'ready') plan.steps.push({ do: 'prepareVolumes' });
+  if (memory.volumes.state !== 'ready' || memory.volumesOutdated) plan.steps.push({ do: 'prepareVolumes' });
   const sandbox = usableSandbox(input);
   if (sandbox && isWasted(input)) {
     // Begun beside the volumes to save time; they can't be had yet, so nothing is held until they can.

@@ -93,12 +93,7 @@ export class PodWorker {
     this.#pod = pod;
     this.#noteDeletion(pod);
     this.#deps.writer.observe(pod, this.#writesStatus ? this.memory.status : undefined);
-    const { labels, annotations } = before.metadata;
-    const projected = [labels, annotations, pod.metadata.labels, pod.metadata.annotations].map((x) =>
-      JSON.stringify(x),
-    );
-    if (this.memory.volumes.state === 'ready' && (projected[0] !== projected[2] || projected[1] !== projected[3]))
-      this.#begin({ do: 'prepareVolumes' });
+    if (projection(before) !== projection(pod)) this.memory.volumesOutdated = true;
     this.poke();
   }
 
@@ -359,4 +354,9 @@ export class PodWorker {
     this.#cancelTimer?.();
     this.#cancelTimer = this.#deps.clock.after(Math.min(Math.max(1, ms), 2 ** 31 - 1), () => this.poke());
   }
+}
+
+/** What of a pod's metadata its volumes may show. */
+function projection({ metadata: { labels, annotations } }: Pod): string {
+  return JSON.stringify([labels, annotations]);
 }

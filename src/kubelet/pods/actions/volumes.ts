@@ -9,12 +9,14 @@ export async function prepareVolumes(context: ActionContext): Promise<void> {
     0,
     async () => {
       await preparePod(context);
+      memory.volumesOutdated = false;
       const result = await materials.mountVolumes(context.pod(), signal);
       if (result.ready) {
         memory.volumes = { state: 'ready', volumes: result.volumes };
         return;
       }
-      if (memory.volumes.state !== 'ready') memory.volumes = { state: 'failed' };
+      if (memory.volumes.state === 'ready') memory.volumesOutdated = true;
+      else memory.volumes = { state: 'failed' };
       for (const failure of result.failures.slice(0, 10))
         context.reports.pod('Warning', 'FailedMount', failure.message);
       const message = result.failures.map((f) => f.message).join('; ');

@@ -612,6 +612,27 @@ describe('changes of a running pod', () => {
     assert.ok(node.recorder.events.some((e) => e.message === 'Container main definition changed, will be restarted'));
   });
 
+  it('new labels reach the volumes, also if the first try fails', async () => {
+    const node = new FakeNode();
+    const seen: unknown[] = [];
+    let broken = false;
+    node.materials.volumes = (pod) => {
+      seen.push(pod.metadata.labels?.a);
+      return broken ? 'not now' : undefined;
+    };
+    await node.start();
+    const pod = makePod('a');
+    node.api.put(pod);
+    await settle();
+    broken = true;
+    node.api.put({ ...pod, metadata: { ...pod.metadata, labels: { a: '1' } } });
+    await settle();
+    broken = false;
+    await node.clock.advance(5_000);
+    assert.deepEqual(seen, [undefined, '1', '1']);
+    assert.equal(node.runtime.count('startContainer'), 1);
+  });
+
   it('an ephemeral container is started once and never again', async () => {
     const node = new FakeNode();
     await node.start();

@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { silentLogger } from '../../../../src/core/index.ts';
+import { DesiredCache } from '../../../../src/kubelet/pods/desired-cache.ts';
+import { createLogLinks, readPart } from '../../../../src/kubelet/pods/files.ts';
+import { Limiter } from '../../../../src/kubelet/pods/limiter.ts';
+import { goDuration, nextCrashDelay, shouldRestart } from '../../../../src/kubelet/pods/restart.ts';
+import { RuntimeView } from '../../../../src/kubelet/pods/runtime-view.ts';
+import { lastWords } from '../../../../src/kubelet/pods/termination.ts';
+import { FakeClock, settle } from '../../../fakes/clock.ts';
+import { FakeMaterials, makePod } from '../../../fakes/pods.ts';
+import { FakeRuntime } from '../../../fakes/runtime.ts';
+
+const never = new AbortController().signal;
+
+describe('slots', () => {
+  it('go to the most urgent, then the oldest; an aborted waiter is forgotten', async () => {
+    const limiter = new Limiter(1);
+    const order: string[] = [];
+    const abort = new AbortController();
+    let release = () => {};
+    const first = limiter.run(
+      1,
+      () =>
+        new Promise<void>((resolve) => {
+          release = resolve;
+        }),
+      never,
+    );
+    const others = [
+      limiter.run(1, async () => void order.push('begin 1'), never),
+      limiter.run(1, async () => void order.push('gone'), abort.signal).catch(() => 'aborted'),
+      limiter.run(1, async () => void order.push('begin 2'), never),
+      limiter.run(0, async () => void order.push('continue'), never),
+    ];
+    abort.abort();
+    await settle();
+    const idle = limiter.idle(never);
+    release();
+    await Promise.all([first, ...others, idle]);
+    assert.deepEqual(order, ['continue', 'begin 1', 'begin 2']);
+  });
+
+  it('are given back by work that fails', async () => {
+    const limiter = new Limiter(1);
+    await assert.rejects(limiter.run(0, () => Promise.reject(new Error('x')), never));
+    assert.equal(await limiter.run(0, async () => 1, never), 1);
+  });
+});
+
+describe('the view of the runtime', () => {
+  async function setUp() {
+    const clock = new FakeClock();
+    const runtime = new FakeRuntime(clock);
+    const changed: string[] = [];
+    const view = new RuntimeView({
+      runtime: runtime.service,
+      clock,
+      log: silentLogger,
+      changed: (uid) => changed.push(uid),
+    });
+    const materials = new FakeMaterials();
+    const pod = makePod('a', {}, { uid: 'u' });
+    const { config } = await materials.sandbox(pod, 0);
+    const sandboxId = await runtime.runPodSandbox(config);
+    const request = { pod, container: { name: 'main' }, restartCount: 0, image: { ref: 'x' } };
+    const id = await runtime.createContainer(sandboxId, (await materials.container(request)).config);
+    await runtime.startContainer(id);
+    return { clock, runtime, view, changed, sandboxId, id };
+  }
+
+  it('asks for details of what is new only', async () => {
+    const { runtime, view, id } = await setUp();
+    await view.resync();
+    assert.equal(view.get('u').containers[0]?.state, 'running');
+    assert.deepEqual([runtime.count('containerStatus'), runtime.count('podSandboxStatus')], [1, 1]);
+    await view.resync();
+    assert.deepEqual([runtime.count('containerStatus'), runtime.count('podSandboxStatus')], [1, 1]);
+    runtime.exit(id, 1);
+    await view.handle({ type: 'container', kind: 'exited', containerId: id });
+    await view.handle({ type: 'container', kind: 'exited', containerId: id });
+    assert.equal(runtime.count('containerStatus'), 2);
+    assert.equal(view.get('u').containers[0]?.exitCode, 1);
+    await view.handle({ type: 'container', kind: 'exited', containerId: 'stranger' });
+    assert.equal(runtime.count('containerStatus'), 2);
+  });
+
+  it('forgets what is gone, keeps what was entered while it listed', async () => {
+    const { runtime, view, sandboxId, id } = await setUp();
+    await view.resync();
+    runtime.intercept = (call) => {
+      if (call !== 'listContainers') return;
+      view.putContainer({ uid: 'u', namespace: 'default', name: 'a' }, {
+        ...(view.get('u').containers[0] as never as object),
+        id: 'new',
+        name: 'new',
+      } as never);
+    };
+    await view.resync();
+    assert.deepEqual(
+      view
+        .get('u')
+        .containers.map((c) => c.id)
+        .sort(),
+      [id, 'new'].sort(),
+    );
+    runtime.intercept = () => {};
+    await runtime.removePodSandbox(sandboxId);
+    await view.resync();
+    assert.deepEqual(view.pods(), []);
+  });
+
+  it('an answer that was overtaken does not bring a container back to life', async () => {
+    const { runtime, view, id } = await setUp();
+    await view.resync();
+    const running = view.get('u').containers[0];
+    assert.ok(running);
+    runtime.exit(id, 1);
+    await view.handle({ type: 'container', kind: 'exited', containerId: id });
+    view.putContainer({ uid: 'u', namespace: 'default', name: 'a' }, running);
+    assert.equal(view.get('u').containers[0]?.state, 'exited');
+  });
+});
+
+describe('restarts', () => {
+  it('follow the policy of the pod, of the container and its rules', () => {
+    const pod = (restartPolicy: string) => makePod('p', { restartPolicy });
+    const app = (over = {}) => ({ kind: 'app' as const, spec: { name: 'a', ...over } });
+    const table: [string, object, number, boolean][] = [
+      ['Always', {}, 0, true],
+      ['OnFailure', {}, 0, false],
+      ['OnFailure', {}, 1, true],
+      ['Never', {}, 1, false],
+      ['Never', { restartPolicy: 'Always' }, 0, true],
+      ['Always', { restartPolicy: 'Never' }, 1, false],
+      ['Never', { restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [42] } }] }, 42, true],
+      [
+        'Never',
+        { restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'NotIn', values: [42] } }] },
+        42,
+        false,
+      ],
+    ];
+    for (const [policy, over, code, expected] of table)
+      assert.equal(shouldRestart(pod(policy), app(over), code), expected, JSON.stringify([policy, over, code]));
+  });
+
+  it('count their pause anew after ten quiet minutes', () => {
+    const once = nextCrashDelay(undefined, 0);
+    const twice = nextCrashDelay(once, 1_000);
+    assert.deepEqual([once.delayMs, twice.delayMs], [10_000, 20_000]);
+    assert.equal(nextCrashDelay(twice, 700_000).delayMs, 10_000);
+    assert.equal(nextCrashDelay(undefined, 0, 5_000).delayMs, 5_000);
+  });
+
+  it('print durations as Go does', () => {
+    assert.deepEqual([10_000, 80_000, 300_000, 3_600_000].map(goDuration), ['10s', '1m20s', '5m0s', '1h0m0s']);
+  });
+});
+
+describe('last words', () => {
+  it('are the end of the log, without its times', () => {
+    const log =
+      '2026-11-24T10:00:00Z stdout F one\n2026-11-24T10:00:00Z stderr P two \n2026-11-24T10:00:00Z stderr F three\n';
+    assert.equal(lastWords(log), 'one\ntwo three\n');
+    const long = '2026-11-24T10:00:00Z stdout F line\n'.repeat(500);
+    assert.equal(lastWords(long).split('\n').length, 81);
+    assert.ok(lastWords(`2026-11-24T10:00:00Z stdout F ${'x'.repeat(10_000)}\n`).length <= 2048);
+  });
+
+  it('are not read through a link a container left there', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'kat-pods-'));
+    await writeFile(join(dir, 'secret'), 'secret');
+    await symlink(join(dir, 'secret'), join(dir, 'link'));
+    assert.equal((await readPart(join(dir, 'secret'), 3, 'start'))?.toString(), 'sec');
+    assert.equal((await readPart(join(dir, 'secret'), 3, 'end'))?.toString(), 'ret');
+    assert.equal(await readPart(join(dir, 'link'), 100, 'start'), undefined);
+    assert.equal(await readPart(join(dir, 'none'), 100, 'start'), undefined);
+    await rm(dir, { recursive: true });
+  });
+});
+
+describe('links to logs', () => {
+  it('are made, removed, and swept when their log and container are gone', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'kat-pods-'));
+    const links = createLogLinks(join(dir, 'containers'));
+    const link = (id: string) => ({
+      pod: 'p',
+      namespace: 'ns',
+      container: 'c',
+      id: id.repeat(64),
+      target: join(dir, 'none.log'),
+    });
+    await links.add(link('a'));
+    await links.add(link('a'));
+    await links.add(link('b'));
+    await links.remove(link('a'));
+    assert.deepEqual(await readdir(join(dir, 'containers')), [`p_ns_c-${'b'.repeat(64)}.log`]);
+    await links.sweep((id) => id.startsWith('b'));
+    assert.equal((await readdir(join(dir, 'containers'))).length, 1);
+    await links.sweep(() => false);
+    assert.deepEqual(await readdir(join(dir, 'containers')), []);
+    await rm(dir, { recursive: true });
+  });
+});
+
+describe('the last known pods on disk', () => {
+  it('are written once for many changes, not for statuses, and read again', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'kat-pods-'));
+    const path = join(dir, 'pods.json');
+    const clock = new FakeClock();
+    const cache = new DesiredCache({ path, clock, log: silentLogger });
+    const pod = makePod('a', {}, { uid: 'u' });
+    for (let i = 0; i < 100; i++) cache.set({ ...pod, status: { phase: `x${i}` } });
+    cache.set(makePod('going', {}, { deletionTimestamp: '2026-11-24T10:00:00Z' }));
+    await clock.advance(29_000);
+    assert.deepEqual(await readdir(dir), []);
+    await clock.advance(2_000);
+    await cache.flush();
+    const text = await readFile(path, 'utf8');
+    assert.equal(text.includes('phase'), false);
+    cache.set({ ...pod, status: { phase: 'other' } });
+    assert.ok(clock.timers <= 1);
+    await cache.flush();
+    assert.equal(await readFile(path, 'utf8'), text);
+    const again = await new DesiredCache({ path, clock, log: silentLogger }).load();
+    assert.deepEqual(
+      again.map((p) => p.metadata.name),
+      ['a'],
+    );
+    await writeFile(path, text.slice(0, -20));
+    assert.deepEqual(await new DesiredCache({ path, clock, log: silentLogger }).load(), []);
+    await settle();
+    await rm(dir, { recursive: true });
+  });
+});

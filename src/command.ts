@@ -15,7 +15,7 @@ export async function command(argv: readonly string[]): Promise<number> {
       print(`k3s-agent version ${VERSION}\nnode ${process.version}\n`);
       return 0;
     case 'status':
-      return runStatus({ json: loaded.json, print, now: Date.now() });
+      return runStatus({ json: loaded.json, dataDir: loaded.config.dataDir, print, now: Date.now() });
     case 'agent': {
       process.title = 'k3s-agent'; // the arguments, the token among them, must not stay visible to every user of the host
       const style = process.env.JOURNAL_STREAM ? 'journal' : 'text';

@@ -1,3 +1,5 @@
+import type { Sensors } from '../hardware/index.ts';
+
 /** One part of the agent as a person wants to see it. */
 export interface PartStatus {
   /** `servers`, `tunnels`, `containerd`, `node`, … */
@@ -48,6 +50,21 @@ export function renderStatus(status: AgentStatus, nowMs: number): string {
     if (part.remedy) lines.push(`${indent}what to do: ${part.remedy}`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** The board in one line: `Raspberry Pi 4 Model B Rev 1.4, 61 °C, memory 300 MB of 1.9 GB free, …`. */
+export function renderBoard({ model, temperature, memory, disk }: Sensors): string {
+  const facts = [
+    model ?? 'unknown board',
+    temperature === undefined ? '' : `${Math.round(temperature)} °C`,
+    memory ? `memory ${size(memory.available)} of ${size(memory.total)} free` : '',
+    disk ? `${disk.type} ${size(disk.available)} of ${size(disk.total)} free` : '',
+  ];
+  return `\nboard: ${facts.filter((fact) => fact !== '').join(', ')}\n`;
+}
+
+function size(bytes: number): string {
+  return bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 /** `3d4h`, `2h5m`, `41s`. */

@@ -1,2 +1,3 @@
 export * from './board.ts';
+export * from './sensors.ts';
 export * from './system.ts';

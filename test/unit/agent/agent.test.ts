@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { kubeletSettings } from '../../../src/agent/kubelet-args.ts';
-import { type AgentStatus, duration, isHealthy, renderStatus } from '../../../src/agent/status.ts';
+import { type AgentStatus, duration, isHealthy, renderBoard, renderStatus } from '../../../src/agent/status.ts';
 
 test('reservations of both kinds add up, unknown arguments are named, needless ones are silent', () => {
   const { settings, warnings } = kubeletSettings(
@@ -57,4 +57,17 @@ test('a status shows what fails, why, and what to do', () => {
   );
   assert.equal(isHealthy(status.parts), false);
   assert.deepEqual([0, 59_000, 3_600_000, 90_000_000].map(duration), ['0s', '59s', '1h', '1d1h']);
+});
+
+test('the board is one line, whatever can not be read', () => {
+  assert.equal(renderBoard({}), '\nboard: unknown board\n');
+  assert.equal(
+    renderBoard({
+      model: 'Raspberry Pi 5',
+      temperature: 61.4,
+      memory: { total: 2e9, available: 3e8 },
+      disk: { type: 'ext4', total: 3e10, available: 4.2e9 },
+    }),
+    '\nboard: Raspberry Pi 5, 61 °C, memory 300 MB of 2.0 GB free, ext4 4.2 GB of 30.0 GB free\n',
+  );
 });

@@ -16,6 +16,7 @@ export interface ConditionView {
   status: string;
   reason?: string;
   lastTransitionTime?: string;
+  message?: string;
 }
 
 /** What tests look at of a Pod. */

@@ -38,6 +38,8 @@ export class RuntimeView {
   readonly #options: RuntimeViewOptions;
   readonly #pods = new Map<string, Entry>();
   readonly #owner = new Map<string, string>();
+  /** Ids that we are at work on, and how often. */
+  readonly #busy = new Map<string, number>();
   /** Entered or removed by ourselves since the running list began: that list may not know it yet. */
   #touched: Set<string> | undefined;
   #listing: Promise<void> | undefined;
@@ -108,18 +110,46 @@ export class RuntimeView {
         }
   }
 
+  /**
+   * Runs a runtime call of ours on a container or sandbox without asking about it at each event that the call causes.
+   * Afterwards the caller must look: what happens from then on is followed again. If the call fails, that is done here.
+   */
+  async during<T>(id: string, call: () => Promise<T>): Promise<T> {
+    this.#busy.set(id, (this.#busy.get(id) ?? 0) + 1);
+    const end = () => {
+      const left = (this.#busy.get(id) ?? 1) - 1;
+      if (left > 0) this.#busy.set(id, left);
+      else this.#busy.delete(id);
+    };
+    try {
+      const answer = await call();
+      end();
+      return answer;
+    } catch (error) {
+      end();
+      await this.#look(id).catch(() => {});
+      throw error;
+    }
+  }
+
+  async #look(id: string): Promise<void> {
+    const uid = this.#owner.get(id);
+    if (uid === undefined) return;
+    if (this.#pods.get(uid)?.containers.has(id)) await this.lookAtContainer(id);
+    else await this.lookAtSandbox(id);
+  }
+
   /** Never throws: a failed look is made up for by the next {@link resync}, which is the caller's to begin. */
   async handle(event: RuntimeEvent): Promise<void> {
     if (event.type !== 'container') return;
     // Ids we do not know are our own creations still under way, or somebody else's.
     const uid = this.#owner.get(event.containerId);
-    if (uid === undefined || event.kind === 'created') return;
+    if (uid === undefined || event.kind === 'created' || this.#busy.has(event.containerId)) return;
     const known = this.#pods.get(uid)?.containers.get(event.containerId);
     if (known && event.kind === 'started' && known.state === 'running') return;
     if (known && event.kind === 'exited' && known.state === 'exited') return;
     try {
-      if (known) await this.lookAtContainer(event.containerId);
-      else await this.lookAtSandbox(event.containerId);
+      await this.#look(event.containerId);
     } catch (error) {
       this.#warn('status', error);
     }

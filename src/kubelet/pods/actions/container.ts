@@ -46,10 +46,9 @@ async function createAndStart(
   const { runtime, view } = deps;
   const id = step.existing ?? (await create(step, container, context));
   try {
-    await runtime.startContainer(id, { signal });
+    await view.during(id, () => runtime.startContainer(id, { signal }));
   } catch (error) {
     if (isAbort(error)) throw error;
-    await view.lookAtContainer(id).catch(() => {});
     return failStart(container, 'RunContainerError', error, context);
   }
   reports.container(container, 'Normal', 'Started', 'Container started');
@@ -187,7 +186,8 @@ export async function killContainer(step: Kill, context: ActionContext): Promise
     const left = Math.max(0, Math.ceil((step.deadline - clock.monotonic()) / 1000));
     // A hook that used the grace up leaves two seconds (kuberuntime_container.go, minimumGracePeriodInSeconds).
     const seconds = container?.spec.lifecycle?.preStop && left < 2 ? 2 : left;
-    await runtime.stopContainer(step.id, seconds, { signal, timeoutMs: seconds * 1000 + 120_000 });
+    const options = { signal, timeoutMs: seconds * 1000 + 120_000 };
+    await view.during(step.id, () => runtime.stopContainer(step.id, seconds, options));
     await view.lookAtContainer(step.id, signal);
   } catch (error) {
     if (errorCode(error) === 'CRI_NOT_FOUND') {

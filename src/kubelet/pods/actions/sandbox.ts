@@ -42,7 +42,7 @@ export async function stopSandbox(id: string, context: ActionContext): Promise<v
   await limits.end.run(
     0,
     async () => {
-      await runtime.stopPodSandbox(id, { signal });
+      await view.during(id, () => runtime.stopPodSandbox(id, { signal }));
       const uid = context.pod().metadata.uid as string;
       const known = view.get(uid).sandboxes.find((s) => s.id === id);
       if (known) view.putSandbox(ownerOf(context), { ...known, ready: false });

@@ -237,3 +237,27 @@ describe('the last known pods on disk', () => {
     await rm(dir, { recursive: true });
   });
 });
+
+describe('our own calls', () => {
+  it('cost no question at the events they cause, but an exit right after them is seen', async () => {
+    const clock = new FakeClock();
+    const runtime = new FakeRuntime(clock);
+    const view = new RuntimeView({ runtime: runtime.service, clock, log: silentLogger, changed: () => {} });
+    const materials = new FakeMaterials();
+    const pod = makePod('a', {}, { uid: 'u' });
+    const sandboxId = await runtime.runPodSandbox((await materials.sandbox(pod, 0)).config);
+    const request = { pod, container: { name: 'main' }, restartCount: 0, image: { ref: 'x' } };
+    const id = await runtime.createContainer(sandboxId, (await materials.container(request)).config);
+    await view.resync();
+    runtime.subscribe((event) => void view.handle(event));
+    const before = runtime.count('containerStatus');
+    await view.during(id, () => runtime.startContainer(id));
+    await settle();
+    assert.equal(runtime.count('containerStatus'), before);
+    const look = view.lookAtContainer(id);
+    runtime.exit(id, 7);
+    await look;
+    await settle();
+    assert.equal(view.get('u').containers[0]?.exitCode, 7);
+  });
+});

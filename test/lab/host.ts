@@ -32,6 +32,8 @@ export interface LabHost {
   powerCut(): Promise<void>;
   /** Starts it again after a power cut. */
   boot(): Promise<void>;
+  /** A power cut, an empty disk, and a boot: the same board set up anew. */
+  reflash(): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -92,6 +94,12 @@ export async function bootHost(options: { network: LabNetwork; name: string; dir
       return hostProcess(spawn(file, args, { stdio, env: { ...process.env, ...env } }));
     },
     run: (argv, runOptions) => run(inside(argv), runOptions),
+    async reflash() {
+      await powerCut();
+      removeCgroups(group);
+      rmSync(disk, { recursive: true, force: true });
+      await boot();
+    },
     async remove() {
       await powerCut();
       removeCgroups(group);

@@ -1,42 +1,44 @@
 import { networkInterfaces } from 'node:os';
 import { addressAt, familyOf, parseCidr } from '../../src/core/index.ts';
 import { K, type Kind } from './kinds.ts';
-import type { Dict, Obj } from './objects.ts';
+import type { Dict } from './objects.ts';
 import type { Settings } from './options.ts';
 import type { Registry } from './registry/registry.ts';
 
 /** Objects every k3s server has from the start. Idempotent: what is there stays. */
 export function bootstrapObjects(registry: Registry, settings: Settings): void {
-  const ensure = (kind: Kind, namespace: string | undefined, name: string, fields: Dict) => {
-    if (registry.store.get(kind, namespace, name)) return;
-    const { labels, ...rest } = fields as { labels?: Record<string, string> };
-    const metadata = { name, ...(labels ? { labels } : {}) };
-    registry.create(kind, namespace, { apiVersion: '', kind: kind.kind, metadata, ...rest } as Obj);
-  };
-  for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease'])
-    ensure(K.namespaces, undefined, name, {});
-  for (const [name, value] of [
-    ['system-cluster-critical', 2_000_000_000],
-    ['system-node-critical', 2_000_001_000],
-  ] as const)
-    ensure(K.priorityClasses, undefined, name, { value });
-  for (const [name, rules] of Object.entries(clusterRoles(settings.minor)))
-    ensure(K.clusterRoles, undefined, name, { rules });
+  const make = (kind: Kind, name: string, fields: Dict) => ensure(registry, { kind, name, fields });
+  for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease']) make(K.namespaces, name, {});
+  make(K.priorityClasses, 'system-cluster-critical', { value: 2_000_000_000 });
+  make(K.priorityClasses, 'system-node-critical', { value: 2_000_001_000 });
+  for (const [name, rules] of Object.entries(clusterRoles(settings.minor))) make(K.clusterRoles, name, { rules });
   for (const [name, subject] of BINDINGS)
-    ensure(K.clusterRoleBindings, undefined, name, {
+    make(K.clusterRoleBindings, name, {
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
       subjects: [{ apiGroup: 'rbac.authorization.k8s.io', ...subject }],
     });
-  apiServerService(registry, settings, ensure);
+  ensureApiServerService(registry, settings);
 }
 
-type Ensure = (kind: Kind, namespace: string | undefined, name: string, fields: Dict) => void;
+function ensure(
+  registry: Registry,
+  wanted: { kind: Kind; namespace?: string; name: string; labels?: Record<string, string>; fields: Dict },
+): void {
+  const { kind, namespace, name, labels, fields } = wanted;
+  if (registry.store.get(kind, namespace, name)) return;
+  const metadata = { name, ...(labels ? { labels } : {}) };
+  registry.create(kind, namespace, { apiVersion: '', kind: kind.kind, metadata, ...fields });
+}
 
-function apiServerService(registry: Registry, settings: Settings, ensure: Ensure): void {
+/** The Service `kubernetes`, its Endpoints and EndpointSlice. */
+export function ensureApiServerService(registry: Registry, settings: Settings): void {
   const clusterIP = addressAt(parseCidr(settings.serviceCidr), 1);
-  ensure(K.services, 'default', 'kubernetes', {
+  ensure(registry, {
+    kind: K.services,
+    namespace: 'default',
+    name: 'kubernetes',
     labels: { component: 'apiserver', provider: 'kubernetes' },
-    spec: { clusterIP, ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: settings.port }] },
+    fields: { spec: { clusterIP, ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: settings.port }] } },
   });
   const ports = [{ name: 'https', port: settings.port, protocol: 'TCP' }];
   const addressType = familyOf(settings.advertise) === 6 ? 'IPv6' : 'IPv4';

@@ -59,7 +59,7 @@ export interface Standin {
 export async function startStandin(options: StandinOptions): Promise<Standin> {
   const settings = settingsOf(options);
   mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
-  const authority = openAuthority(settings.dataDir);
+  const authority = openAuthority(settings.dataDir, settings.clockOffsetMs);
   const stateFile = join(settings.dataDir, 'state.json');
   const store = new Store(loadState(stateFile));
   const registry = createRegistry({ store, serviceCidr: settings.serviceCidr });
@@ -83,7 +83,7 @@ export async function startStandin(options: StandinOptions): Promise<Standin> {
   };
   const server = createHttpsServer({
     authority,
-    serving: createServingCertificate(authority, settings.advertise),
+    serving: createServingCertificate(authority, settings),
     supervisor: createSupervisor({
       settings,
       authority,

@@ -11,7 +11,8 @@ const USAGE = `usage: node test/standin/main.ts [options]
   --data DIR             keys, tokens and objects (a new temporary directory)
   --token TOKEN          password of the cluster (standin)
   --advertise IP         address agents are told (this host's)
-  --k3s-version VERSION  what to say the server is (v1.36.3+k3s1)`;
+  --k3s-version VERSION  what to say the server is (v1.36.3+k3s1)
+  --clock-ahead SECONDS  date the certificates so far in the future (0)`;
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     token: { type: 'string', default: 'standin' },
     advertise: { type: 'string' },
     'k3s-version': { type: 'string' },
+    'clock-ahead': { type: 'string', default: '0' },
     help: { type: 'boolean', short: 'h' },
   },
 });
@@ -35,6 +37,7 @@ const standin = await startStandin({
   token: values.token,
   advertise: values.advertise ?? (wild ? hostAddress() : listen.host),
   ...(values['k3s-version'] ? { version: values['k3s-version'] } : {}),
+  clockOffsetMs: Number(values['clock-ahead']) * 1000,
   log: (message, fields) => console.error(message, fields ? JSON.stringify(fields) : ''),
 });
 console.log(

@@ -19,6 +19,8 @@ export interface StandinOptions {
   egressSelectorMode?: 'agent' | 'cluster' | 'pod' | 'disabled';
   /** Time without a lease after which a Node is Unknown; 40 s (50 s in newest Kubernetes). */
   nodeGraceMs?: number;
+  /** How far the server's clock is ahead: its certificates are not valid yet for everyone else. */
+  clockOffsetMs?: number;
   /** Between watch bookmarks; 60 s. */
   bookmarkMs?: number;
   log?: (message: string, fields?: Record<string, unknown>) => void;
@@ -45,6 +47,7 @@ export function settingsOf(options: StandinOptions): Settings {
     config: options.config ?? {},
     egressSelectorMode: options.egressSelectorMode ?? 'agent',
     nodeGraceMs: options.nodeGraceMs ?? (minor >= 32 ? 50_000 : 40_000),
+    clockOffsetMs: options.clockOffsetMs ?? 0,
     bookmarkMs: options.bookmarkMs ?? 60_000,
     log: options.log ?? (() => {}),
   };

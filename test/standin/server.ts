@@ -7,6 +7,7 @@ import { serveApi } from './api/handler.ts';
 import { parseResourcePath } from './api/request.ts';
 import { sendError, toStatus } from './api/respond.ts';
 import { attributesOf, verbOf } from './api/verbs.ts';
+import type { User } from './auth/identity.ts';
 import type { FaultGate } from './faults.ts';
 import type { Authority } from './pki/authority.ts';
 import type { ServingCertificate } from './pki/serving.ts';
@@ -71,8 +72,19 @@ export function createHttpsServer(deps: ServerDeps): Http2SecureServer {
     }
     if (await supervisor.serve(request, response)) return;
     if (!faults.ready) throw unavailable('apiserver not ready');
-    await serveApi(api, request, response, authenticators.api(request));
+    await serveApi(api, request, response, actingUser(request, authenticators));
   }
+}
+
+/** The user of a request, or the one an administrator asks to be taken for (`kubectl --as`). */
+function actingUser(request: IncomingMessage, authenticators: Authenticators): User | undefined {
+  const user = authenticators.api(request);
+  const name = request.headers['impersonate-user'];
+  if (typeof name !== 'string' || !user?.groups.includes('system:masters')) return user;
+  const groups = [request.headers['impersonate-group'] ?? []].flat().flatMap((text) => text.split(', '));
+  const [, namespace] = /^system:serviceaccount:([^:]+):/.exec(name) ?? [];
+  if (namespace) groups.push('system:serviceaccounts', `system:serviceaccounts:${namespace}`);
+  return { name, groups: [...groups, 'system:authenticated'] };
 }
 
 function cut(request: IncomingMessage): void {
@@ -97,7 +109,7 @@ async function upgrade(deps: ServerDeps, { request, socket, head }: Upgrade): Pr
     return;
   }
   if (!deps.faults.ready) throw unavailable('apiserver not ready');
-  const user = deps.authenticators.api(request);
+  const user = actingUser(request, deps.authenticators);
   if (!user) throw unauthorized();
   const path = parseResourcePath(url.pathname);
   if (!path?.name || !['exec', 'attach', 'portforward', 'proxy', 'log'].includes(path.subresource ?? ''))

@@ -28,6 +28,8 @@ export interface LabServer {
 export interface LabServerOptions {
   /** More arguments for the stand-in alone. */
   standinArgs?: readonly string[];
+  /** The tests do not talk to it themselves (they could not check its certificate). */
+  silent?: boolean;
 }
 
 export function createLabServer(lab: Lab, options: LabServerOptions = {}): LabServer {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { parse as parseYaml } from 'yaml';
 import { findKind, type Kind } from '../kinds.ts';
 import { isDict, type Obj } from '../objects.ts';
+import { decodeBody } from '../protobuf/decode.ts';
 import { badRequest, StatusError, unsupportedMediaType } from '../status.ts';
 
 /** Where a request to `/api` or `/apis` points. */
@@ -65,11 +66,12 @@ export async function readValue(request: IncomingMessage): Promise<unknown> {
   const type = (request.headers['content-type'] ?? 'application/json').split(';')[0]?.trim() ?? '';
   try {
     if (type === 'application/yaml' || type === 'application/apply-patch+yaml') return parseYaml(body.toString('utf8'));
+    if (type === 'application/vnd.kubernetes.protobuf') return decodeBody(body);
     if (type.endsWith('json') || type === '') return JSON.parse(body.toString('utf8'));
   } catch (error) {
     throw badRequest(`couldn't get version/kind; json parse error: ${(error as Error).message}`);
   }
-  throw unsupportedMediaType('application/json, application/yaml');
+  throw unsupportedMediaType('application/json, application/yaml, application/vnd.kubernetes.protobuf');
 }
 
 export function asObject(value: unknown, kind: string): Obj {

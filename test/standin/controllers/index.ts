@@ -1,9 +1,10 @@
+import { apiServerService } from './api-server-service.ts';
 import type { Controller } from './controller.ts';
 import { deployments } from './deployments.ts';
 import { endpoints, orphanEndpoints } from './endpoints.ts';
 import { garbageCollector, nodePasswordOwners } from './garbage-collector.ts';
 import { namespaceContents, namespaceDeletion } from './namespaces.ts';
-import { cloudProvider, nodeLifecycle, podCidrs } from './nodes.ts';
+import { cloudProvider, nodeLifecycle, nodeMarks, podCidrs } from './nodes.ts';
 import { podGarbage, taintEviction } from './pods.ts';
 import { replicaSets } from './replica-sets.ts';
 import { scheduler } from './scheduler.ts';
@@ -13,6 +14,8 @@ export const CONTROLLERS: readonly Controller[] = [
   namespaceDeletion,
   podCidrs,
   cloudProvider,
+  nodeMarks,
+  apiServerService,
   nodeLifecycle,
   taintEviction,
   podGarbage,

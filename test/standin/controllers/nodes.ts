@@ -87,6 +87,35 @@ export const cloudProvider: Controller = {
 
 const list = (text: string | undefined) => (text ?? '').split(',').filter((part) => part !== '');
 
+const FINALIZER = 'wrangler.cattle.io/node';
+
+/** What k3s's node handler and the ttl controller leave on every Node. */
+export const nodeMarks: Controller = {
+  name: 'node-marks',
+  watches: [K.nodes],
+  reconcile({ registry }) {
+    for (const object of registry.store.list(K.nodes)) {
+      const leaving = object.metadata.deletionTimestamp !== undefined;
+      registry.update({
+        kind: K.nodes,
+        name: object.metadata.name ?? '',
+        change(current) {
+          const { metadata } = current;
+          const others = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
+          return {
+            ...current,
+            metadata: {
+              ...metadata,
+              annotations: { 'node.alpha.kubernetes.io/ttl': '0', ...metadata.annotations },
+              finalizers: leaving ? others : [...others, FINALIZER],
+            },
+          };
+        },
+      });
+    }
+  },
+};
+
 const NOT_READY = 'node.kubernetes.io/not-ready';
 const UNREACHABLE = 'node.kubernetes.io/unreachable';
 const PRESSURE: Readonly<Record<string, string>> = {

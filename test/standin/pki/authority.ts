@@ -21,13 +21,14 @@ export interface Authority {
 }
 
 /** Loads the authority from `dir/tls`, making what is missing. */
-export function openAuthority(dir: string): Authority {
+export function openAuthority(dir: string, clockOffsetMs = 0): Authority {
   const tls = join(dir, 'tls');
   mkdirSync(tls, { recursive: true, mode: 0o700 });
   const ca = (file: string, name: string): KeyPair => {
     const [crt, key] = [join(tls, `${file}.crt`), join(tls, `${file}.key`)];
     if (!existsSync(crt)) {
-      const made = createCa(`${name}@${Math.floor(Date.now() / 1000)}`);
+      const now = Date.now() + clockOffsetMs;
+      const made = createCa(`${name}@${Math.floor(now / 1000)}`, now);
       writeFileSync(crt, made.cert);
       writeFileSync(key, keyPem(made.key), { mode: 0o600 });
     }

@@ -21,6 +21,8 @@ export interface LeafRequest {
   /** DNS names and IP addresses. */
   names?: readonly string[];
   days?: number;
+  /** The certificate's time of issue, if it is not now. */
+  issuedAt?: number;
 }
 
 const ECDSA_SHA256 = sequence(oid('1.2.840.10045.4.3.2'));
@@ -36,7 +38,7 @@ export function keyPem(key: KeyObject): string {
 }
 
 /** A self-signed CA with the shape of k3s's (`k3s-server-ca@<unix time>`, ten years). */
-export function createCa(commonName: string): KeyPair {
+export function createCa(commonName: string, issuedAt = Date.now()): KeyPair {
   const key = newKey();
   const publicKey = createPublicKey(key);
   const name = distinguishedName({ commonName });
@@ -46,7 +48,10 @@ export function createCa(commonName: string): KeyPair {
     extension('2.5.29.14', false, octets(keyId(publicKey))),
   ];
   const serial = Buffer.from([0]);
-  return { key, cert: certificate({ serial, issuer: name, subject: name, publicKey, extensions, days: 3650, key }) };
+  return {
+    key,
+    cert: certificate({ serial, issuer: name, subject: name, publicKey, extensions, days: 3650, key, issuedAt }),
+  };
 }
 
 /** Signs a leaf with the CA. Returns PEM. */
@@ -67,6 +72,7 @@ export function issue(ca: KeyPair, leaf: LeafRequest): string {
     extensions,
     days: leaf.days ?? 365,
     key: ca.key,
+    issuedAt: leaf.issuedAt ?? Date.now(),
   });
 }
 
@@ -95,15 +101,16 @@ function certificate(c: {
   extensions: Buffer[];
   days: number;
   key: KeyObject;
+  issuedAt: number;
 }): string {
   // Go back an hour as k3s does: a board's clock may be behind.
-  const from = new Date(Date.now() - 3_600_000);
+  const from = new Date(c.issuedAt - 3_600_000);
   const tbs = sequence(
     tlv(0xa0, integer(Buffer.from([2]))),
     integer(c.serial),
     ECDSA_SHA256,
     c.issuer,
-    sequence(time(from), time(new Date(Date.now() + c.days * DAY))),
+    sequence(time(from), time(new Date(c.issuedAt + c.days * DAY))),
     c.subject,
     c.publicKey.export({ type: 'spki', format: 'der' }),
     tlv(0xa3, sequence(...c.extensions)),

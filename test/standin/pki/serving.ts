@@ -15,7 +15,11 @@ export interface ServingCertificate {
 
 const MAX_NAMES = 200;
 
-export function createServingCertificate(authority: Authority, advertise: string): ServingCertificate {
+/** `clockOffsetMs`: how far the server's clock is ahead of this machine's. */
+export function createServingCertificate(
+  authority: Authority,
+  { advertise, clockOffsetMs }: { advertise: string; clockOffsetMs: number },
+): ServingCertificate {
   const local = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((a) => a.address));
   const base = new Set(
     ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.cluster.local', 'localhost']
@@ -29,6 +33,7 @@ export function createServingCertificate(authority: Authority, advertise: string
       publicKey: createPublicKey(authority.servingKey),
       usage: 'server',
       names: [...new Set([...base, ...extra])],
+      issuedAt: Date.now() + clockOffsetMs,
     }) + authority.serverCa.cert;
   const contexts = new Map<string, SecureContext>();
   return {

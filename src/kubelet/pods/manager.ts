@@ -36,7 +36,7 @@ export interface PodManagerOptions {
   cache?: DesiredCache;
   /** `/var/log/containers` when left out. */
   logLinkDir?: string;
-  /** Heavy runtime calls at once; the number of cores, at least 2. */
+  /** Heavy runtime calls at once of each kind; the number of cores, at least 2. */
   slots: number;
   /** Longest CrashLoopBackOff, milliseconds; 300000 when left out. */
   crashLoopMaxMs?: number;
@@ -88,7 +88,8 @@ export class PodManager implements Component {
       view: this.#view,
       writer: this.#writer,
       links: createLogLinks(options.logLinkDir ?? '/var/log/containers'),
-      limits: { start: new Limiter(slots), volumes: new Limiter(slots), end: new Limiter(slots) },
+      // One start more than cores: each waits for disk or server now and then.
+      limits: { start: new Limiter(slots + 1), volumes: new Limiter(slots), end: new Limiter(slots) },
       runtimeName: options.runtimeName ?? 'containerd',
       crashLoopMaxMs: options.crashLoopMaxMs ?? CRASH_MAX_MS,
       onStatus: () => this.#notify(),

@@ -30,6 +30,9 @@ import type { AgentPaths } from './paths.ts';
 import type { Stack } from './stack.ts';
 import type { Uplink } from './uplink.ts';
 
+/** A network that is about to come up is no event; at a board's start it takes half a second. */
+const NETWORK_PATIENCE_MS = 5_000;
+
 export interface KubeletInput {
   config: AgentConfig;
   meta: NodeMeta;
@@ -220,6 +223,10 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     serverMinor: () => serverMinor,
     clock,
     log: log.child({ part: 'pods' }),
+    networkMissing: async (inner) => {
+      await Promise.race([node.whenNetwork(), clock.sleep(NETWORK_PATIENCE_MS, inner)]);
+      return node.networkMissing;
+    },
     cache: new DesiredCache({ path: paths.desiredPods, clock, log }),
     slots: Math.max(2, availableParallelism()),
   });

@@ -142,8 +142,16 @@ export class FakeMaterials {
   config: (name: string) => void = () => {};
   leftOver: string[] = [];
 
+  /** Calls every subscriber with a pod whose volumes may be had now. */
+  volumesMayBeReady: (podUid: string) => void = () => {};
+
   get service(): PodMaterials {
     return this as unknown as PodMaterials;
+  }
+
+  onVolumesMayBeReady(handler: (podUid: string) => void) {
+    this.volumesMayBeReady = handler;
+    return () => {};
   }
 
   admit(pod: Pod, active: readonly Pod[]) {

@@ -65,6 +65,8 @@ export class NodeController implements Component {
   #reportedAt = Number.NEGATIVE_INFINITY;
   #impatientUntil = 0;
   #readyResolve: () => void = () => {};
+  #network: string | undefined = 'the runtime was not asked yet';
+  #networkWaiters: (() => void)[] = [];
   readonly #readyPromise = new Promise<void>((resolve) => {
     this.#readyResolve = resolve;
   });
@@ -93,6 +95,17 @@ export class NodeController implements Component {
     for (const undo of this.#cleanup.splice(0)) undo();
     await this.#loop?.catch(() => {});
     await this.#work.idle();
+  }
+
+  /** What the pod network lacks, as the runtime says; undefined while it is there. */
+  get networkMissing(): string | undefined {
+    return this.#network;
+  }
+
+  /** Resolves with the next look at the runtime that finds the network there. */
+  whenNetwork(): Promise<void> {
+    if (this.#network === undefined) return Promise.resolve();
+    return new Promise((resolve) => this.#networkWaiters.push(resolve));
   }
 
   /** Resolves when the server has accepted Ready=True for the first time. */
@@ -273,12 +286,16 @@ export class NodeController implements Component {
       this.#runtimeVersion = undefined; // it may come back as another version
       return [...missing, `container runtime is down: ${describeError(error)}`];
     }
+    let network: string | undefined;
     for (const condition of status.conditions) {
       if (condition.status) continue;
       const what = `${condition.type}=false reason:${condition.reason} message:${condition.message}`;
-      if (condition.type === 'NetworkReady') missing.push(`container runtime network not ready: ${what}`);
+      if (condition.type === 'NetworkReady') network = `container runtime network not ready: ${what}`;
       else if (condition.type === 'RuntimeReady') missing.push(`container runtime not ready: ${what}`);
     }
+    if (network !== undefined) missing.push(network);
+    this.#network = network;
+    if (network === undefined) for (const resolve of this.#networkWaiters.splice(0)) resolve();
     return missing;
   }
 

@@ -34,6 +34,8 @@ export interface WorkerDeps {
   serverMinor(): number;
   runtimeName: string;
   crashLoopMaxMs: number;
+  /** See {@link PodManagerOptions.networkMissing}. */
+  networkMissing?(signal: AbortSignal): Promise<string | undefined>;
   /** Reads a pod's latest computed status. */
   onStatus(pod: Pod, status: PodStatus): void;
   /** Nothing is left of the pod. */

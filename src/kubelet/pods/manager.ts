@@ -32,6 +32,11 @@ export interface PodManagerOptions {
   serverMinor(): number;
   clock: Clock;
   log: Logger;
+  /**
+   * Waits a little for the pod network: undefined once it is there, else what it lacks. Pods on the host's network (those
+   * that bring the network among them) do not wait. Left out: it is always there.
+   */
+  networkMissing?(signal: AbortSignal): Promise<string | undefined>;
   /** Where the last known pods are kept; left out: they are not. */
   cache?: DesiredCache;
   /** `/var/log/containers` when left out. */
@@ -109,6 +114,9 @@ export class PodManager implements Component {
         else if (event.type === 'resync') void this.#resync(500);
         else void this.#view.handle(event);
       }),
+    );
+    this.#unsubscribe.push(
+      this.#options.materials.onVolumesMayBeReady((uid) => this.#workers.get(uid)?.volumesMayBeReady()),
     );
     void this.#options.source.whenSynced().then(() => this.#sweep());
   }

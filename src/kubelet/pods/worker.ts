@@ -142,6 +142,12 @@ export class PodWorker {
     cancel();
   }
 
+  /** Something the volumes waited for is there now: no need to sit out the pause. */
+  volumesMayBeReady(): void {
+    this.memory.retries.delete(retryKey({ do: 'prepareVolumes' }));
+    this.poke();
+  }
+
   #noteDeletion(pod: Pod): void {
     if (pod.metadata.deletionTimestamp === undefined || pod.metadata.deletionTimestamp === null) return;
     const { metadata, spec } = pod;

@@ -1,4 +1,4 @@
-import { describeError, isAbort } from '../../../core/index.ts';
+import { AgentError, describeError, isAbort } from '../../../core/index.ts';
 import type { ActionContext } from '../actions.ts';
 import { isNameTaken, isRuntimeAway } from '../failures.ts';
 import { observedSandbox } from '../observe.ts';
@@ -10,6 +10,7 @@ const RANK_BEGIN = 1;
 export async function createSandbox(attempt: number, context: ActionContext): Promise<void> {
   const { deps, signal, reports } = context;
   const { runtime, view, limits, materials } = deps;
+  await awaitNetwork(context);
   await limits.start.run(
     RANK_BEGIN,
     async () => {
@@ -34,6 +35,16 @@ export async function createSandbox(attempt: number, context: ActionContext): Pr
     },
     context.stopping,
   );
+}
+
+/** Before a slot is taken: those who wait here must not keep the pods from starting that bring the network. */
+async function awaitNetwork({ deps, pod, reports, stopping }: ActionContext): Promise<void> {
+  if (pod().spec.hostNetwork === true) return;
+  const missing = await deps.networkMissing?.(stopping);
+  if (missing === undefined) return;
+  const message = `network is not ready: ${missing}`;
+  reports.pod('Warning', 'NetworkNotReady', message);
+  throw new AgentError({ code: 'NETWORK_NOT_READY', message });
 }
 
 export async function stopSandbox(id: string, context: ActionContext): Promise<void> {

@@ -273,6 +273,36 @@ describe('what can go wrong', () => {
     assert.deepEqual(node.runtime.running(), ['main']);
   });
 
+  it('a volume that appears is used at once, not at the end of the pause', async () => {
+    const node = new FakeNode();
+    let missing = true;
+    node.materials.volumes = () => (missing ? 'MountVolume.SetUp failed for volume "v" : not found' : undefined);
+    await node.start();
+    node.api.put(makePod('v'));
+    await node.clock.advance(60_000);
+    missing = false;
+    node.materials.volumesMayBeReady(node.api.get('v')?.metadata.uid ?? '');
+    await node.clock.advance(1_000);
+    assert.deepEqual(node.runtime.running(), ['main']);
+  });
+
+  it('no pod network: pods wait with an event, those on the host network run', async () => {
+    let missing: string | undefined = 'cni plugin not initialized';
+    const node = new FakeNode({ networkMissing: async () => missing });
+    await node.start();
+    node.api.put(makePod('waits'));
+    const host = makePod('host');
+    host.spec.hostNetwork = true;
+    node.api.put(host);
+    await node.clock.advance(2_000);
+    assert.equal(node.api.get('host')?.status?.phase, 'Running');
+    assert.equal(node.api.get('waits')?.status?.phase, 'Pending');
+    assert.ok(node.recorder.reasons('waits').includes('NetworkNotReady'));
+    missing = undefined;
+    await node.clock.advance(16_000);
+    assert.equal(node.api.get('waits')?.status?.phase, 'Running');
+  });
+
   it('a broken configuration: CreateContainerConfigError with the text, then recovery', async () => {
     const node = new FakeNode();
     let broken = true;

@@ -1,0 +1,163 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cluster } from '../../test/e2e/support/cluster.ts';
+import { isReady, PODS, type PodView, podOf } from '../../test/e2e/support/objects.ts';
+import { type LabHost, run } from '../../test/lab/index.ts';
+import { commandOf } from '../lib/process.ts';
+import { quantile, type Spread } from '../lib/stats.ts';
+import type { Contender } from './contender.ts';
+import type { FigureName } from './figures.ts';
+
+export type Figures = Partial<Record<FigureName, number>>;
+
+export interface MeasureOptions {
+  cluster: Cluster;
+  contender: Contender;
+  /** Fresh hosts; the agent joins on each, the rest is measured on the last. */
+  hosts: readonly string[];
+  idleSeconds: number;
+  say: (text: string) => void;
+}
+
+export interface Measured {
+  figures: Figures;
+  /** `containerd://…` as the Node says. */
+  runtime: string;
+}
+
+interface PodsLine {
+  readyMs: Spread;
+  goneMs: Spread;
+}
+
+/** Time for what a burst leaves behind: collected garbage, statuses written, mounts gone. */
+const SETTLE_MS = 3_000;
+const IDLE_SETTLE_MS = 40_000;
+
+/** Runs all benches for one agent; its hosts are switched off and its Nodes deleted at the end. */
+export async function measure(options: MeasureOptions): Promise<Measured> {
+  const { cluster, contender, hosts, say } = options;
+  const joins: number[] = [];
+  let host: LabHost | undefined;
+  try {
+    for (const name of hosts) {
+      if (host) await retire(cluster, host);
+      host = await cluster.lab.boot(name);
+      contender.prepare(host);
+      joins.push(await joinTime(cluster, contender, host));
+      say(`joined in ${joins.at(-1)} ms`);
+      await sleep(SETTLE_MS);
+    }
+    if (host === undefined) throw new Error('no host to measure on');
+    const { status } = await cluster.api.get<{ status: { nodeInfo: { containerRuntimeVersion: string } } }>(
+      `/api/v1/nodes/${host.name}`,
+    );
+    const pods = await podFigures({ ...options, host });
+    const idle = await idleFigures({ ...options, host });
+    return {
+      figures: { join: quantile(joins, 0.5), ...pods, ...idle },
+      runtime: status.nodeInfo.containerRuntimeVersion,
+    };
+  } finally {
+    if (host) await retire(cluster, host);
+  }
+}
+
+async function joinTime(cluster: Cluster, contender: Contender, host: LabHost): Promise<number> {
+  const line = await bench<{ readyMs: number }>(cluster, 'join.ts', [host.name, '--', ...contender.argv(host)], {
+    LOG: join(cluster.lab.dir, `agent-${host.name}.log`),
+  });
+  return line.readyMs;
+}
+
+async function podFigures({ cluster, host, say }: MeasureOptions & { host: LabHost }): Promise<Figures> {
+  const pods = async (count: number) => {
+    const line = await bench<PodsLine>(cluster, 'pods.ts', [host.name, String(count)]);
+    say(`${count} pod(s): Ready ${line.readyMs.p50}/${line.readyMs.max} ms, gone ${line.goneMs.p50} ms`);
+    await sleep(SETTLE_MS);
+    return line;
+  };
+  await pods(1); // whatever is done once, such as making the bridge
+  const single = [await pods(1), await pods(1), await pods(1)];
+  const [ten, forty] = [await pods(10), await pods(40)];
+  return {
+    pod1: quantile(
+      single.map(({ readyMs }) => readyMs.p50),
+      0.5,
+    ),
+    pods10: ten.readyMs.p50,
+    pods10max: ten.readyMs.max,
+    pods40: forty.readyMs.p50,
+    pods40max: forty.readyMs.max,
+    gone10: ten.goneMs.p50,
+    gone40: forty.goneMs.p50,
+  };
+}
+
+async function idleFigures(options: MeasureOptions & { host: LabHost }): Promise<Figures> {
+  const { cluster, host, idleSeconds, say } = options;
+  const name = `idle-${host.name}`;
+  await cluster.api.create(PODS, podOf(name, { node: host.name }));
+  await cluster.api.until<PodView>('the idle pod is ready', `${PODS}/${name}`, isReady);
+  await sleep(IDLE_SETTLE_MS);
+  const pids = agentProcesses(host);
+  say(`idle, ${idleSeconds} s: ${pids.map(commandOf).join(', ').slice(0, 300)}`);
+  const tool = (file: string) => [process.execPath, join(import.meta.dirname, '..', file)];
+  const timeoutMs = (idleSeconds + 30) * 1000;
+  const [processes, wire] = await Promise.all([
+    run([...tool('footprint.ts'), String(idleSeconds), ...pids.map(String)], { timeoutMs }),
+    run(cluster.lab.network.inside(host.name, [...tool('wire.ts'), 'eth0', String(idleSeconds)]), { timeoutMs }),
+  ]);
+  const costs = processes
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<'rss' | 'pss' | 'cpu' | 'peak' | 'anonymous' | 'written', number>);
+  const sum = (key: keyof (typeof costs)[number]) => costs.reduce((total, cost) => total + cost[key], 0);
+  await cluster.api.delete(`${PODS}/${name}?gracePeriodSeconds=0`);
+  return {
+    rss: sum('rss'),
+    peak: sum('peak'),
+    pss: sum('pss'),
+    anonymous: sum('anonymous'),
+    cpu: sum('cpu'),
+    written: sum('written'),
+    wire: (JSON.parse(wire) as { total: number }).total / 1000,
+  };
+}
+
+/** Everything on a host that the agent brought, save what belongs to single pods: shims and containers. */
+function agentProcesses(host: LabHost): number[] {
+  const init = Number(readFileSync(join(host.disk, 'init.pid'), 'utf8'));
+  const space = (pid: number | string) => readlinkSync(`/proc/${pid}/ns/pid`);
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        if (pid === init || space(pid) !== space(init)) return false;
+        const command = commandOf(pid);
+        return command !== '' && !/containerd-shim|^sleep 1000000$/.test(command);
+      } catch {
+        return false; // ended meanwhile
+      }
+    });
+}
+
+/** Runs a bench in the server's network; its answer is one JSON line. */
+async function bench<T>(
+  cluster: Cluster,
+  file: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<T> {
+  const tool = [process.execPath, join(import.meta.dirname, '..', file), cluster.server.kubeconfig, ...args];
+  const named = Object.entries(env).map(([key, value]) => `${key}=${value}`);
+  const output = await run(cluster.lab.network.inside('srv', ['env', ...named, ...tool]), { timeoutMs: 600_000 });
+  return JSON.parse(output) as T;
+}
+
+async function retire(cluster: Cluster, host: LabHost): Promise<void> {
+  await host.powerCut();
+  await cluster.api.delete(`/api/v1/nodes/${host.name}`).catch(() => {});
+}

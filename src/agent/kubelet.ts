@@ -69,12 +69,25 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   const name = uplink.joined.nodeName;
   const version = kubeletVersion(input.serverVersion);
   const identity = () => nodeIdentity({ ...input, ...input.facts, joined: uplink.joined, kubeletVersion: version });
-  const node = new NodeController({
+  const late: { pods?: PodManager } = {};
+  const recorder = new KubeEventRecorder({
+    client,
+    component: 'kubelet',
+    host: name,
+    clock,
+    log: log.child({ part: 'events' }),
+    // While joining, nothing is as urgent as becoming ready.
+    whenQuiet: (inner) => late.pods?.whenQuiet(inner) ?? Promise.race([node.whenReady(), clock.sleep(60_000, inner)]),
+  });
+  const node: NodeController = new NodeController({
     client,
     identity: identity(),
     runtime: cri.runtime,
     images: () => cri.images.listImages(),
     pressure: pressureGauge([paths.kubeletDir, paths.agentDir], DEFAULT_THRESHOLDS, () => clock.monotonic()),
+    // The kubelet's events name the node as their uid; kubectl describe looks for that.
+    event: ({ type, reason, message }) =>
+      recorder.event({ apiVersion: 'v1', kind: 'Node', name, uid: name }, type, reason, message),
     clock,
     log: log.child({ part: 'node' }),
   });
@@ -103,7 +116,7 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
 
   await input.criStarted;
   node.poke();
-  const pods = await startPods({ ...input, node, services, podSource });
+  const pods = await startPods({ ...input, node, services, podSource, recorder, late });
   input.onPart({ pods });
   const server = kubeletServer(input, pods);
   const loopback = uplink.joined.nodeIps[0]?.includes(':') ? '::1' : '127.0.0.1';
@@ -130,6 +143,9 @@ interface PodsInput extends KubeletInput {
   node: NodeController;
   services: Informer<Service>;
   podSource: ApiPodSource;
+  recorder: KubeEventRecorder;
+  /** Where the pods are put once they are there, for those that were made before. */
+  late: { pods?: PodManager };
 }
 
 /** What newer runtimes can do with mounts and users; a runtime that says nothing can do neither. */
@@ -144,7 +160,7 @@ async function runtimeSupports({ cri, signal }: KubeletInput) {
 }
 
 async function startPods(input: PodsInput): Promise<PodManager> {
-  const { uplink, cri, stack, clock, log, signal, settings, paths, facts, node, services, podSource } = input;
+  const { uplink, cri, stack, clock, log, signal, settings, paths, facts, node, services, podSource, recorder } = input;
   const client = uplink.kubelet;
   const hostIps = () => uplink.joined.nodeIps;
   const serverMinor = parseVersion(input.serverVersion)?.[1] ?? 0;
@@ -186,15 +202,6 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     memoryCapacity: facts.capacity.memory,
   });
   await materials.start(signal);
-  const late: { pods?: PodManager } = {};
-  const recorder = new KubeEventRecorder({
-    client,
-    component: 'kubelet',
-    host: uplink.joined.nodeName,
-    clock,
-    log: log.child({ part: 'events' }),
-    whenQuiet: (inner) => late.pods?.whenQuiet(inner) ?? Promise.resolve(),
-  });
   const parallel = settings.serializeImagePulls ? 1 : settings.maxParallelImagePulls;
   const images = new ImagePuller({
     images: cri.images,
@@ -230,7 +237,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     cache: new DesiredCache({ path: paths.desiredPods, clock, log }),
     slots: Math.max(2, availableParallelism()),
   });
-  late.pods = pods;
+  input.late.pods = pods;
   await stack.start('volumes', { start: async () => {}, stop: () => materials.stop() }, signal);
   return await stack.start('pods', pods, signal);
 }

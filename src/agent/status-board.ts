@@ -32,6 +32,9 @@ const CERTIFICATE_SOON_MS = 14 * 86_400_000;
 /** A lease this old makes the server mark the node unknown. */
 const LEASE_LATE_MS = 40_000;
 
+const SERVERS_AWAY =
+  'check that k3s runs on the server (systemctl status k3s) and that this board reaches it (ip route; ping); pods go on meanwhile, the agent connects by itself';
+
 /** Gathers what the parts say of themselves when somebody asks; keeps nothing but references and the last faults. */
 export class StatusBoard {
   readonly #options: StatusBoardOptions;
@@ -39,6 +42,7 @@ export class StatusBoard {
   readonly #watched: Partial<Watched> = {};
   readonly #balancers: LoadBalancer[] = [];
   #join: JoinProgress | undefined;
+  #joinFailure: (JoinProgress & { phase: 'failed' }) | undefined;
   #runtimeFault: unknown;
 
   constructor(options: StatusBoardOptions) {
@@ -56,9 +60,10 @@ export class StatusBoard {
 
   joining(progress: JoinProgress): void {
     this.#join = progress;
+    if (progress.phase === 'failed') this.#joinFailure = progress;
     const { notifier, config } = this.#options;
     if (progress.phase === 'failed') notifier.status(`can not join ${config.server}: ${progress.failure.message}`);
-    else
+    else if (progress.phase === 'joined' || this.#joinFailure === undefined)
       notifier.status(
         progress.phase === 'joined' ? 'joined, waiting for the node to be ready' : `joining ${config.server}`,
       );
@@ -96,12 +101,16 @@ export class StatusBoard {
     const progress = this.#join;
     if (progress?.phase === 'joined')
       return { name: 'join', state: 'ok', summary: `joined at try ${progress.attempt}` };
-    if (progress?.phase !== 'failed') return { name: 'join', state: 'waiting', summary: 'asking the server' };
-    const { failure, retryInMs, attempt } = progress;
+    const failed = this.#joinFailure;
+    if (failed === undefined) return { name: 'join', state: 'waiting', summary: 'asking the server' };
+    const { failure, retryInMs, attempt } = failed;
+    // A try can take half a minute; meanwhile the last one's fault is what a person wants to see.
+    const then =
+      progress?.phase === 'trying' ? `try ${progress.attempt} is on its way` : `next in ${duration(retryInMs)}`;
     return {
       name: 'join',
       state: 'failed',
-      summary: `failed at step ${failure.step}, try ${attempt}; next in ${duration(retryInMs) || '0s'}`,
+      summary: `failed at step ${failure.step}, try ${attempt}; ${then}`,
       lastError: failure.message,
       ...(failure.remedy ? { remedy: failure.remedy } : {}),
     };
@@ -120,6 +129,7 @@ export class StatusBoard {
           (s) =>
             `${s.address} ${s.state}, ${s.connections} connections${s.lastError ? `, last error: ${s.lastError}` : ''}`,
         ),
+        ...(usable.length === 0 ? { remedy: SERVERS_AWAY } : {}),
       });
     }
     const tunnels = this.#watched.uplink?.tunnels.status();

@@ -48,6 +48,11 @@ export class JoinFailure extends AgentError {
   }
 }
 
+/** The same for two failures of which one tells a person nothing new: the clock's times differ with each try. */
+export function failureTopic({ step, message }: Pick<JoinFailure, 'step' | 'message'>): string {
+  return `${step} ${message.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '')}`;
+}
+
 const TLS_CA = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT',

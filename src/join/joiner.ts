@@ -2,7 +2,7 @@ import { abortError, createBackoff, describeError, isAbort, sayOnce } from '../c
 import { readState } from '../host/index.ts';
 import type { CertPair } from './cert-store.ts';
 import { diagnose } from './diagnose.ts';
-import { connectionFailure, JoinFailure } from './failure.ts';
+import { connectionFailure, failureTopic, JoinFailure } from './failure.ts';
 import { type Joined, joinPass, type PassDemands, type PassOptions, type PassTrace } from './pass.ts';
 import { parseServerConfig, type ServerConfig } from './server-config.ts';
 
@@ -50,7 +50,7 @@ export function createJoin(options: JoinOptions): Join {
         }
         const pause = result.refused ? slow.next() : quick.next();
         const retryInMs = Math.max(pause, Math.min(result.retryAfterMs ?? 0, 30_000));
-        if (said.changed('failure', `${result.step} ${result.message}`))
+        if (said.changed('failure', failureTopic(result)))
           log.warn('can not join the cluster yet', {
             step: result.step,
             problem: result.message,

@@ -13,6 +13,7 @@ import { isNotFound, isStatus, type KubeClient, type Node } from '../../kube/ind
 import { type Health, nodeConditions } from './conditions.ts';
 import { type NodeIdentity, newNode, nodeAddresses, staticStatus } from './describe.ts';
 import { metadataPatch } from './metadata-patch.ts';
+import { conditionEvents, type NodeEvent, startEvents } from './node-events.ts';
 import type { Pressure } from './pressure.ts';
 import { type DesiredStatus, nodeImages, statusPatch } from './status-patch.ts';
 import { parseVersion } from './version.ts';
@@ -25,6 +26,8 @@ export interface NodeControllerOptions {
   pressure: () => Promise<Pressure>;
   /** What else keeps the node from being ready, in words; empty when nothing does. */
   blockers?: () => readonly string[];
+  /** Records an event about the Node. */
+  event?: (event: NodeEvent) => void;
   clock: Clock;
   log: Logger;
 }
@@ -56,6 +59,8 @@ export class NodeController implements Component {
   #cancelNext: () => void = () => {};
   #stored: Node | undefined;
   #deleted = false;
+  /** The Node was made by this start: nothing of it was told yet. */
+  #fresh = false;
   #images: CriImage[] | undefined;
   /** Look again after so long, whatever the rest says. */
   #again: number | undefined;
@@ -181,11 +186,15 @@ export class NodeController implements Component {
         ...newNode(identity),
         status: { ...status.fields, conditions: status.conditions, addresses: nodeAddresses(identity) },
       };
-      return await client.create<Node>('/api/v1/nodes', node, { signal: this.#signal });
+      const created = await client.create<Node>('/api/v1/nodes', node, { signal: this.#signal });
+      this.#fresh = true;
+      this.#tell(startEvents(identity.name, undefined, identity.system.bootID));
+      return created;
     } catch (error) {
       if (!isStatus(error, 409)) throw error;
     }
     const stored = await client.get<Node>(path, { signal: this.#signal });
+    this.#tell(startEvents(identity.name, stored.status?.nodeInfo?.bootID, identity.system.bootID));
     const patch = metadataPatch(stored, identity);
     return patch === undefined ? stored : await client.patch<Node>(path, 'merge', patch, { signal: this.#signal });
   }
@@ -207,7 +216,11 @@ export class NodeController implements Component {
         this.#stored = await client.patch<Node>(`/api/v1/nodes/${identity.name}/status`, 'strategic', patch, {
           signal: this.#signal,
         });
-        if ('conditions' in patch.status) this.#reportedAt = clock.monotonic();
+        if ('conditions' in patch.status) {
+          this.#reportedAt = clock.monotonic();
+          this.#tell(conditionEvents(identity.name, this.#fresh ? [] : previous, desired.conditions));
+          this.#fresh = false;
+        }
       }
       this.#said(missing);
       this.lastError = undefined;
@@ -231,6 +244,10 @@ export class NodeController implements Component {
         signal: this.#signal,
       });
     if (identity === this.#identity) this.#identityStale = false;
+  }
+
+  #tell(events: readonly NodeEvent[]): void {
+    for (const event of events) this.#options.event?.(event);
   }
 
   #said(missing: readonly string[]): void {

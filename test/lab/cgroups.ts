@@ -8,16 +8,19 @@ export interface CgroupMount {
   options: string;
 }
 
-/** The cgroup hierarchies mounted on this machine. */
+/** The cgroup hierarchies of this machine, each where it usually is: they may be mounted elsewhere as well. */
 export function cgroupMounts(): CgroupMount[] {
+  const seen = new Set<string>();
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .flatMap((line): CgroupMount[] => {
       const [left = '', right = ''] = line.split(' - ');
-      const path = left.split(' ')[4] ?? '';
+      const [, , device = '', , path = ''] = left.split(' ');
       const [type = '', , superOptions = ''] = right.split(' ');
+      if (type !== 'cgroup' && type !== 'cgroup2') return [];
+      if (!path.startsWith('/sys/fs/cgroup') || seen.has(device)) return [];
+      seen.add(device);
       if (type === 'cgroup2') return [{ path, type, options: '' }];
-      if (type !== 'cgroup') return [];
       const names = superOptions.split(',').filter((option) => !['rw', 'ro', 'xattr'].includes(option));
       const named = names.find((option) => option.startsWith('name='));
       return [{ path, type, options: named ? `none,${named}` : names.join(',') }];

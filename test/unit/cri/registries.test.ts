@@ -214,7 +214,7 @@ describe('certs.d', () => {
       assert.match(await readFile(join(dir, 'certs.d/docker.io/hosts.toml'), 'utf8'), /mirror\.test/);
       await rm(file);
       await settled(async () => (await readdir(join(dir, 'certs.d'))).length === 0);
-      assert.equal(registries.lastError(), undefined);
+      await settled(() => registries.lastError() === undefined);
     } finally {
       await registries.stop();
       await rm(dir, { recursive: true });

@@ -51,10 +51,9 @@ describe('joining, and what is said when it fails', { skip: clusterUnavailable()
     }),
   );
 
-  test(
-    'joins by a bootstrap token',
-    logged(async () => {
-      if (!cluster.server.bootstrapTokens) return;
+  test('joins by a bootstrap token', async (t) => {
+    if (cluster.minor < 24) return t.skip('the supervisor of such a server knows no bootstrap tokens');
+    await logged(async () => {
       const encode = (text: string) => Buffer.from(text).toString('base64');
       await cluster.api.create('/api/v1/namespaces/kube-system/secrets', {
         metadata: { name: 'bootstrap-token-abcdef' },
@@ -70,8 +69,8 @@ describe('joining, and what is said when it fails', { skip: clusterUnavailable()
       agent.start();
       await ready('n1');
       await agent.stop();
-    }),
-  );
+    })();
+  });
 
   test(
     'a wrong token is called one, and the agent goes on trying',

@@ -10,6 +10,8 @@ export interface Cluster {
   lab: Lab;
   server: LabServer;
   api: AdminApi;
+  /** Minor version of the server: 36 for v1.36. */
+  minor: number;
   /** Boots a host if need be and makes an agent for it, not started. */
   agent(
     name: string,
@@ -52,9 +54,11 @@ export async function createCluster(hosts: number, options: LabServerOptions = {
     server = createLabServer(lab, options);
     await server.start();
     api = createAdminApi(server);
+    let minor = 0;
     if (!options.silent) {
       const path = '/api/v1/namespaces/default/serviceaccounts/default';
       await api.until('the default service account exists', path, () => true);
+      minor = Number.parseInt((await api.get<{ minor: string }>('/version')).minor, 10);
     }
     const running = server;
     const kubectlArgv = (...args: string[]) =>
@@ -70,6 +74,7 @@ export async function createCluster(hosts: number, options: LabServerOptions = {
       lab,
       server: running,
       api,
+      minor,
       kubectlArgv,
       kubectl: (...args) => run(kubectlArgv(...args)),
       remove,

@@ -16,8 +16,6 @@ export interface LabServer {
   kubeconfig: string;
   /** The unix socket by which the tests reach it. */
   socketPath: string;
-  /** False for servers that know no bootstrap tokens. */
-  bootstrapTokens: boolean;
   start(): Promise<void>;
   /** Ends it in order; `start` brings it back with all its objects. */
   stop(): Promise<void>;
@@ -73,7 +71,6 @@ export function createLabServer(lab: Lab, options: LabServerOptions = {}): LabSe
     url: `https://${address}:6443`,
     kubeconfig,
     socketPath,
-    bootstrapTokens: !/1\.2[0-3]\./.test(binary ?? '') && !/121/.test(binary ?? ''),
     token: () => readFileSync(binary ? join(dir, 'server', 'token') : join(dir, 'token'), 'utf8').trim(),
     log: () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''),
     async start() {

@@ -31,7 +31,7 @@ try {
   const common = { cluster, idleSeconds: Number(values.idle) };
   const first = binary ? await original(cluster, binary) : undefined;
   const theirs = first && (await side({ ...common, contender: first, hosts: ['n1', 'n2', 'n3'] }));
-  const second = ours(cluster);
+  const second = await ours(cluster);
   const own = await side({ ...common, contender: second, hosts: ['n4', 'n5', 'n6'] });
   const table = rows(first && theirs && { name: first.name, figures: theirs.figures }, {
     name: second.name,
@@ -40,7 +40,7 @@ try {
   if (first && theirs) facts.push(`${first.name} with its ${theirs.runtime}`);
   facts.push(
     `${second.name} with the host's ${own.runtime}, server: ${first?.name ?? `the ${cluster.server.kind}`} on the same machine`,
-    `idle figures over ${values.idle} s, beginning 40 s after the pod was Ready`,
+    `idle figures over ${values.idle} s, beginning 40 s after the pod was Ready, before any other pod ran`,
   );
   console.log(text(table));
   publish(`${markdown(table, facts)}\n`);

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../../test/e2e/support/cluster.ts';
 import { isReady, PODS, type PodView, podOf } from '../../test/e2e/support/objects.ts';
 import { type LabHost, run } from '../../test/lab/index.ts';
-import { commandOf } from '../lib/process.ts';
+import { commandOf, memoryOf } from '../lib/process.ts';
 import { quantile, type Spread } from '../lib/stats.ts';
 import type { Contender } from './contender.ts';
 import type { FigureName } from './figures.ts';
@@ -53,10 +53,19 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
     const { status } = await cluster.api.get<{ status: { nodeInfo: { containerRuntimeVersion: string } } }>(
       `/api/v1/nodes/${host.name}`,
     );
-    const pods = await podFigures({ ...options, host });
     const idle = await idleFigures({ ...options, host });
+    const pods = await podFigures({ ...options, host });
+    await sleep(IDLE_SETTLE_MS);
+    const after = agentProcesses(host).map(memoryOf);
     return {
-      figures: { join: quantile(joins, 0.5), ...pods, ...idle },
+      figures: {
+        join: quantile(joins, 0.5),
+        ...pods,
+        ...idle,
+        rssAfter: total(after, 'rss'),
+        pssAfter: total(after, 'pss'),
+        peak: total(after, 'peak'),
+      },
       runtime: status.nodeInfo.containerRuntimeVersion,
     };
   } finally {
@@ -112,18 +121,20 @@ async function idleFigures(options: MeasureOptions & { host: LabHost }): Promise
   const costs = processes
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as Record<'rss' | 'pss' | 'cpu' | 'peak' | 'anonymous' | 'written', number>);
-  const sum = (key: keyof (typeof costs)[number]) => costs.reduce((total, cost) => total + cost[key], 0);
+    .map((line) => JSON.parse(line) as Record<'rss' | 'pss' | 'anonymous' | 'cpu' | 'written', number>);
   await cluster.api.delete(`${PODS}/${name}?gracePeriodSeconds=0`);
   return {
-    rss: sum('rss'),
-    peak: sum('peak'),
-    pss: sum('pss'),
-    anonymous: sum('anonymous'),
-    cpu: sum('cpu'),
-    written: sum('written'),
+    rss: total(costs, 'rss'),
+    pss: total(costs, 'pss'),
+    anonymous: total(costs, 'anonymous'),
+    cpu: total(costs, 'cpu'),
+    written: total(costs, 'written'),
     wire: (JSON.parse(wire) as { total: number }).total / 1000,
   };
+}
+
+function total<K extends string>(costs: readonly Readonly<Record<K, number>>[], key: K): number {
+  return costs.reduce((sum, cost) => sum + cost[key], 0);
 }
 
 /** Everything on a host that the agent brought, save what belongs to single pods: shims and containers. */

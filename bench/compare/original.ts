@@ -11,12 +11,15 @@ const CAP_SYS_RESOURCE = 24n;
 
 /**
  * The original agent out of a k3s binary. A released one brings its own tools; a plain build looks for them on PATH:
- * containerd as a link to itself, the CNI plugins, the shim and runc of the machine.
+ * containerd as a link to itself, the CNI plugins, the shim and runc of the machine. It runs from a copy: the server on
+ * the same machine is the same program, and would take a share of its pages' PSS, as nothing does on a board.
  */
 export async function original(cluster: Cluster, binary: string): Promise<Contender> {
   const tools = join(cluster.lab.dir, 'original');
   mkdirSync(tools, { recursive: true });
-  for (const name of MULTICALL) if (!existsSync(join(dirname(binary), name))) symlinkSync(binary, join(tools, name));
+  const copy = join(tools, 'k3s');
+  await run(['cp', binary, copy]);
+  for (const name of MULTICALL) symlinkSync('k3s', join(tools, name));
   const plugins = CNI_DIRS.find((dir) => existsSync(join(dir, 'bridge')));
   if (plugins === undefined) throw new Error('no CNI plugins: apt-get install containernetworking-plugins');
   if (!existsSync(join(plugins, 'flannel'))) {
@@ -26,7 +29,7 @@ export async function original(cluster: Cluster, binary: string): Promise<Conten
   // k3s takes the folder of `host-local`, found on PATH, for that of all plugins.
   for (const name of ['host-local', 'bridge', 'portmap', 'loopback', 'bandwidth', 'firewall'])
     if (existsSync(join(plugins, name))) symlinkSync(join(plugins, name), join(tools, name));
-  const path = [dirname(binary), tools, process.env.PATH].join(':');
+  const path = [tools, dirname(binary), process.env.PATH].join(':');
   const version = (await run([binary, '--version'])).split('\n')[0] ?? '';
   const flags = kubeletFlags(version);
   return {
@@ -35,7 +38,7 @@ export async function original(cluster: Cluster, binary: string): Promise<Conten
       layImages(cluster, host);
       if (!has(CAP_SYS_RESOURCE)) restrictOomScore(host);
     },
-    argv: (host) => host.inside(['env', `PATH=${path}`, binary, 'agent', ...joinArguments(cluster, host), ...flags]),
+    argv: (host) => host.inside(['env', `PATH=${path}`, copy, 'agent', ...joinArguments(cluster, host), ...flags]),
   };
 }
 

@@ -28,6 +28,8 @@ export interface KubeRequest {
   /** For PATCH: which kind of patch `body` is. */
   patch?: PatchKind;
   accept?: string;
+  /** What the answer holds is of no interest: it is asked for in its shortest form, and the result is undefined. */
+  discard?: boolean;
   /** Whole request; 15 s when left out. */
   timeoutMs?: number;
   signal?: AbortSignal;
@@ -54,6 +56,12 @@ const PATCH_TYPE: Readonly<Record<PatchKind, string>> = {
   json: 'application/json-patch+json',
   apply: 'application/apply-patch+yaml',
 };
+
+/** Protobuf metadata is little more than half of what JSON is; those that know neither send the whole object. */
+const SHORTEST = ['vnd.kubernetes.protobuf', 'json']
+  .map((type) => `application/${type};as=PartialObjectMetadata;g=meta.k8s.io;v=v1`)
+  .concat('application/json')
+  .join(',');
 
 /** An answer larger than this is refused: what the server may send is bounded, as is our memory. */
 const MAX_BODY = 64 * 1024 * 1024;
@@ -131,7 +139,7 @@ export class KubeClient {
       const response = await this.#send(request, signal, 0);
       const text = await readBody(response.body);
       if (response.statusCode >= 400) throw statusError(request, response, text);
-      return (text === '' ? undefined : JSON.parse(text)) as T;
+      return (text === '' || request.discard ? undefined : JSON.parse(text)) as T;
     } catch (error) {
       // Not a word on the shared connection since: it is dead, and everything else on it waits in vain, too.
       if (timeout.aborted && this.#heard < started && this.#dispatcher === dispatcher) this.reconnect();
@@ -222,7 +230,7 @@ export class KubeClient {
 
   async #send(request: KubeRequest, signal: AbortSignal, headersTimeout: number): Promise<Dispatcher.ResponseData> {
     const headers: Record<string, string> = {
-      accept: request.accept ?? 'application/json',
+      accept: request.accept ?? (request.discard ? SHORTEST : 'application/json'),
       'user-agent': this.#userAgent,
     };
     if (this.#token !== undefined) headers.authorization = `Bearer ${this.#token}`;
@@ -371,18 +379,17 @@ async function* lines(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
 
 function statusError(request: Pick<KubeRequest, 'path'>, response: Dispatcher.ResponseData, text: string): KubeError {
   let status: { message?: unknown; reason?: unknown } = {};
+  let plain = text.trim().slice(0, 300);
   try {
     status = (JSON.parse(text) ?? {}) as typeof status;
   } catch {
     // Old servers and proxies answer in plain text.
+    if (/protobuf/.test(String(response.headers['content-type']))) plain = '';
   }
   const retryAfter = Number(response.headers['retry-after']);
   return new KubeError({
     status: response.statusCode,
-    message:
-      typeof status.message === 'string'
-        ? status.message
-        : `${request.path}: ${text.trim().slice(0, 300) || response.statusCode}`,
+    message: typeof status.message === 'string' ? status.message : `${request.path}: ${plain || response.statusCode}`,
     ...(typeof status.reason === 'string' ? { reason: status.reason } : {}),
     ...(Number.isFinite(retryAfter) && retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
   });

@@ -10,6 +10,23 @@ export interface Clock {
   after(ms: number, fn: () => void): () => void;
 }
 
+/** Node counts timers in 32 bits: a longer one would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Calls `fn` after `ms`, however many years that is; `keep` lets the timer keep the process alive. */
+function startTimer(ms: number, fn: () => void, keep: boolean): () => void {
+  const arm = (left: number): NodeJS.Timeout => {
+    const now = Math.min(left, LONGEST_TIMER_MS);
+    const made = setTimeout(() => {
+      if (left > now) timer = arm(left - now);
+      else fn();
+    }, now);
+    return keep ? made : made.unref();
+  };
+  let timer = arm(ms);
+  return () => clearTimeout(timer);
+}
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
@@ -17,20 +34,20 @@ export const systemClock: Clock = {
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(abortError());
       const onAbort = () => {
-        clearTimeout(timer);
+        cancel();
         reject(abortError());
       };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', onAbort);
-        resolve();
-      }, ms);
+      const cancel = startTimer(
+        ms,
+        () => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve();
+        },
+        true,
+      );
       signal?.addEventListener('abort', onAbort, { once: true });
     }),
-  after: (ms, fn) => {
-    const timer = setTimeout(fn, ms);
-    timer.unref();
-    return () => clearTimeout(timer);
-  },
+  after: (ms, fn) => startTimer(ms, fn, false),
 };
 
 /** The error of every wait that was cut short by its signal. */

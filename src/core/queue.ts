@@ -79,7 +79,11 @@ export class Coalescer {
     this.#running = true;
     while (this.#dirty) {
       this.#dirty = false;
-      await this.#work().catch(() => {});
+      try {
+        await this.#work();
+      } catch {
+        // See the constructor; a throw before the first await is one, too.
+      }
     }
     this.#running = false;
     for (const done of this.#idle.splice(0)) done();

@@ -19,6 +19,7 @@ import {
   registerSecret,
   Semaphore,
   splitHostPort,
+  systemClock,
 } from '../../../src/core/index.ts';
 
 test('quantities of every suffix become numbers, nonsense a typed error', () => {
@@ -136,4 +137,34 @@ test('a set difference names what was added, changed and removed', () => {
     (x, y) => x === y,
   );
   assert.deepEqual(diff, { added: [['c', 4]], changed: [['b', 2, 3]], removed: [['a', 1]] });
+});
+
+test('a wait of more days than a timer of Node can count does not end at once', async () => {
+  const month = 31 * 86_400_000;
+  const ended: string[] = [];
+  const stop = new AbortController();
+  const cancel = systemClock.after(month, () => ended.push('after'));
+  const sleeping = systemClock.sleep(month, stop.signal).then(
+    () => ended.push('sleep'),
+    () => ended.push('aborted'),
+  );
+  await systemClock.sleep(20);
+  assert.deepEqual(ended, []);
+  cancel();
+  stop.abort();
+  await sleeping;
+  assert.deepEqual(ended, ['aborted']);
+});
+
+test('a coalescer goes on after a round that throws before it waits for anything', async () => {
+  let runs = 0;
+  const coalescer = new Coalescer(() => {
+    runs++;
+    throw new Error('odd');
+  });
+  coalescer.poke();
+  await coalescer.idle();
+  coalescer.poke();
+  await coalescer.idle();
+  assert.equal(runs, 2);
 });

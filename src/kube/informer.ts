@@ -4,7 +4,6 @@ import {
   type Component,
   createBackoff,
   describeError,
-  isAbort,
   type Logger,
   sayOnce,
 } from '../core/index.ts';
@@ -18,7 +17,10 @@ export interface InformerOptions<T> {
   path: string;
   fieldSelector?: string;
   labelSelector?: string;
-  /** Trims an object before it is kept; managedFields are always dropped. Undefined drops the object. */
+  /**
+   * Trims an object before it is kept; managedFields are always dropped. Undefined drops the object, as does a throw,
+   * which is logged.
+   */
   transform?: (object: T) => T | undefined;
   log: Logger;
   clock: Clock;
@@ -31,6 +33,9 @@ export interface Change<T> {
   /** The version before; for `updated` only. */
   old?: T;
 }
+
+/** A watch that ends sooner without a word is not opened again at once. */
+const SHORT_WATCH_MS = 1_000;
 
 interface ListAnswer<T> {
   metadata?: { resourceVersion?: string; continue?: string };
@@ -98,14 +103,20 @@ export class Informer<T extends KubeObject> implements Component {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { client, clock, log, path } = this.#options;
+    const { clock, log, path } = this.#options;
+    let expiries = 0;
     while (!signal.aborted) {
+      const began = clock.monotonic();
       try {
         if (this.#version === undefined) await this.#list(signal);
-        await this.#watch(signal);
+        const heard = await this.#watch(signal);
+        if (heard) expiries = 0;
+        // Ended in order: go on at once, unless the server ends every watch as it begins.
+        if (!heard && clock.monotonic() - began < SHORT_WATCH_MS) await this.#pause(this.#backoff.next(), signal);
       } catch (error) {
-        if (signal.aborted || isAbort(error)) return;
+        if (signal.aborted) return;
         if (isExpired(error)) {
+          expiries++;
           this.#version = undefined;
           this.#expired = true;
         }
@@ -113,17 +124,20 @@ export class Informer<T extends KubeObject> implements Component {
         if (this.#once.changed('error', this.lastError))
           log.warn('a watch broke, retrying', { path, error: this.lastError });
         const asked = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
-        const pause = new AbortController();
-        const unsubscribe = client.onReachable(() => pause.abort());
-        await clock
-          .sleep(
-            isExpired(error) ? 50 : Math.max(this.#backoff.next(), Math.min(asked, 30_000)),
-            AbortSignal.any([signal, pause.signal]),
-          )
-          .catch(() => {});
-        unsubscribe();
+        // The first list after a 410 is not waited for; a server that answers each with a 410 is met with pauses.
+        const ms = isExpired(error) && expiries === 1 ? 50 : Math.max(this.#backoff.next(), Math.min(asked, 30_000));
+        await this.#pause(ms, signal);
       }
     }
+  }
+
+  /** Ends early when the server answers again. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    const { client, clock } = this.#options;
+    const cut = new AbortController();
+    const unsubscribe = client.onReachable(() => cut.abort());
+    await clock.sleep(ms, AbortSignal.any([signal, cut.signal])).catch(() => {});
+    unsubscribe();
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -153,7 +167,8 @@ export class Informer<T extends KubeObject> implements Component {
     this.#syncedResolve();
   }
 
-  async #watch(signal: AbortSignal): Promise<void> {
+  /** True if anything came before the server ended it. */
+  async #watch(signal: AbortSignal): Promise<boolean> {
     const { client, log, path, fieldSelector, labelSelector } = this.#options;
     // A spread of lengths, so that a fleet does not come back in step.
     const timeoutSeconds = 300 + Math.floor(Math.random() * 300);
@@ -163,6 +178,7 @@ export class Informer<T extends KubeObject> implements Component {
       this.lastError = undefined;
       this.#once.clear('error');
     };
+    let heard = false;
     for await (const event of client.watch<T>({ path, query, signal, onOpen })) {
       if (event.type === 'ERROR') {
         const status = event.object as unknown as { code?: number; message?: string; reason?: string };
@@ -173,19 +189,21 @@ export class Informer<T extends KubeObject> implements Component {
         });
       }
       onOpen();
+      heard = true;
       this.#backoff.reset();
       if (event.object?.metadata === undefined) continue;
       if (event.type === 'DELETED') this.#remove(objectKey(event.object), event.object);
       else if (event.type !== 'BOOKMARK') this.#put(event.object);
       this.#version = event.object.metadata.resourceVersion ?? this.#version;
     }
+    return heard;
   }
 
   #put(raw: T): string | undefined {
     if (raw?.metadata?.name === undefined) return undefined;
     delete raw.metadata.managedFields;
     const key = objectKey(raw);
-    const object = this.#options.transform ? this.#options.transform(raw) : raw;
+    const object = this.#transform(raw, key);
     if (object === undefined) return undefined;
     const old = this.#items.get(key);
     if (old !== undefined && old.metadata.uid !== object.metadata.uid)
@@ -195,6 +213,18 @@ export class Informer<T extends KubeObject> implements Component {
     this.#items.set(key, object);
     this.#emit(kept === undefined ? { type: 'added', key, object } : { type: 'updated', key, object, old: kept });
     return key;
+  }
+
+  /** One object that can't be trimmed must not end the list of all others, again and again. */
+  #transform(raw: T, key: string): T | undefined {
+    const { transform, log, path } = this.#options;
+    try {
+      return transform ? transform(raw) : raw;
+    } catch (error) {
+      const text = describeError(error);
+      if (this.#once.changed(`object ${key}`, text)) log.error('an object can not be used', { path, key, error: text });
+      return undefined;
+    }
   }
 
   #remove(key: string, last?: T): void {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { silentLogger, systemClock } from '../../../src/core/index.ts';
+import { type Clock, silentLogger, systemClock } from '../../../src/core/index.ts';
 import { type Change, Informer, KubeError, type KubeObject, type WatchEvent } from '../../../src/kube/index.ts';
+import { FakeClock, settle } from '../../fakes/clock.ts';
 
 /** A collection whose lists and watches the test scripts; each watch is fed through `push` and ended by `end`. */
 class Collection {
@@ -63,7 +64,10 @@ const pod = (name: string, version: number, uid = name): KubeObject => ({
   metadata: { namespace: 'd', name, uid, resourceVersion: String(version) },
 });
 
-function informer(collection: Collection) {
+function informer(
+  collection: Collection,
+  options: { clock?: Clock; transform?: (object: KubeObject) => KubeObject | undefined } = {},
+) {
   const changes: string[] = [];
   const waiting: { text: string; resolve: () => void }[] = [];
   const made = new Informer<KubeObject>({
@@ -71,6 +75,7 @@ function informer(collection: Collection) {
     path: '/api/v1/pods',
     log: silentLogger,
     clock: systemClock,
+    ...options,
   });
   made.subscribe((change: Change<KubeObject>) => {
     const text = `${change.type} ${change.key}`;
@@ -162,5 +167,49 @@ test('a handler that throws on one object does not end the watch', async () => {
   collection.push('ADDED', null);
   collection.push('ADDED', pod('last', 4));
   await seen('added d/last');
+  await made.stop();
+});
+
+test('a server that ends every watch as it begins is not asked without a pause', async () => {
+  const collection = new Collection();
+  const clock = new FakeClock();
+  const { made } = informer(collection, { clock });
+  await made.start(new AbortController().signal);
+  for (let i = 0; i < 50; i++) {
+    collection.end();
+    await settle();
+  }
+  assert.equal(collection.watches.length, 1);
+  await clock.advance(1_000);
+  assert.ok(collection.watches.length > 1, 'it goes on after the pause');
+  await made.stop();
+});
+
+test('a server that answers every watch with 410 is met with growing pauses', async () => {
+  const collection = new Collection();
+  const clock = new FakeClock();
+  const { made } = informer(collection, { clock });
+  await made.start(new AbortController().signal);
+  await settle();
+  for (let second = 0; second < 60; second++) {
+    collection.end(new KubeError({ status: 410, message: 'too old' }));
+    await clock.advance(1_000);
+  }
+  assert.ok(collection.lists.length >= 3 && collection.lists.length < 30, `${collection.lists.length} lists`);
+  await made.stop();
+});
+
+test('an object that can not be trimmed keeps no other from being known', async () => {
+  const collection = new Collection();
+  collection.items = [pod('a', 1), pod('odd', 1), pod('b', 1)];
+  const { made, changes } = informer(collection, {
+    transform: (object) => {
+      if (object.metadata.name === 'odd') throw new TypeError('no spec');
+      return object;
+    },
+  });
+  await made.start(new AbortController().signal);
+  await made.whenSynced();
+  assert.deepEqual(changes, ['added d/a', 'added d/b']);
   await made.stop();
 });

@@ -66,3 +66,9 @@ test('a pod that is being deleted is not reached any more', () => {
   assert.deepEqual(podReach(pod), { hostNetwork: true, ips: ['192.0.2.5'], tcpPorts: [80] });
   assert.equal(podReach({ ...pod, metadata: { name: 'a', deletionTimestamp: '2026-01-01T00:00:00Z' } }), undefined);
 });
+
+test('a mode this agent does not know opens nothing more', () => {
+  const newer = 'proxy' as EgressFacts['mode'];
+  assert.ok(allowed(newer, '127.0.0.1:10250'));
+  for (const address of ['192.0.2.5:22', '10.42.1.7:80', '203.0.113.1:443']) assert.ok(!allowed(newer, address));
+});

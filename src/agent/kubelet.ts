@@ -98,7 +98,10 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     if (event.type === 'images') node.imagesChanged();
     else if (event.type === 'resync') node.poke();
   });
-  uplink.renewer.onRenewed(() => node.update(identity()));
+  uplink.renewer.onRenewed(() => {
+    node.update(identity());
+    late.pods?.hostIpsChanged();
+  });
   await stack.start('node', node, signal);
   const lease = new LeaseKeeper({
     client,

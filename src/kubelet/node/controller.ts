@@ -11,7 +11,7 @@ import {
 import type { CriImage, RuntimeService, RuntimeStatus } from '../../cri/types.ts';
 import { isNotFound, isStatus, type KubeClient, type Node } from '../../kube/index.ts';
 import { type Health, nodeConditions } from './conditions.ts';
-import { type NodeIdentity, newNode, nodeAddresses, staticStatus } from './describe.ts';
+import { movedAddresses, type NodeIdentity, newNode, nodeAddresses, staticStatus, wasMoved } from './describe.ts';
 import { metadataPatch } from './metadata-patch.ts';
 import { conditionEvents, type NodeEvent, startEvents } from './node-events.ts';
 import type { Pressure } from './pressure.ts';
@@ -61,6 +61,8 @@ export class NodeController implements Component {
   #deleted = false;
   /** The Node was made by this start: nothing of it was told yet. */
   #fresh = false;
+  /** Our addresses are not those that the server's copy was made with. */
+  #moved = false;
   #images: CriImage[] | undefined;
   /** Look again after so long, whatever the rest says. */
   #again: number | undefined;
@@ -135,6 +137,7 @@ export class NodeController implements Component {
 
   /** The board's addresses, labels or annotations changed while running. */
   update(identity: NodeIdentity): void {
+    if (identity.ips.join() !== this.#identity.ips.join()) this.#moved = true;
     this.#identity = identity;
     this.#identityStale = true;
     this.poke();
@@ -194,6 +197,7 @@ export class NodeController implements Component {
       if (!isStatus(error, 409)) throw error;
     }
     const stored = await client.get<Node>(path, { signal: this.#signal });
+    this.#moved = wasMoved(stored, identity);
     this.#tell(startEvents(identity.name, stored.status?.nodeInfo?.bootID, identity.system.bootID));
     const patch = metadataPatch(stored, identity);
     return patch === undefined ? stored : await client.patch<Node>(path, 'merge', patch, { signal: this.#signal });
@@ -222,6 +226,7 @@ export class NodeController implements Component {
           this.#fresh = false;
         }
       }
+      if (identity === this.#identity) this.#moved = false;
       this.#said(missing);
       this.lastError = undefined;
       this.#once.clear('error');
@@ -268,8 +273,10 @@ export class NodeController implements Component {
     const { clock } = this.#options;
     const identity = this.#identity;
     const health: Health = { ...pressure, notReady: missing };
-    // The cloud controller owns the addresses as soon as it has set them.
-    const addressed = identity.externalCloud && (this.#stored?.status?.addresses?.length ?? 0) > 0;
+    // The cloud controller owns the addresses as soon as it has set them. But it looks once a minute only, and until then
+    // the server would dial an address that the serving certificate no longer names.
+    const known = this.#stored?.status?.addresses ?? [];
+    const theirs = this.#moved ? movedAddresses(known, identity) : undefined;
     return {
       fields: {
         ...staticStatus(identity, this.#runtimeVersion ?? ''),
@@ -277,7 +284,7 @@ export class NodeController implements Component {
         ...this.#handlers,
       },
       conditions: nodeConditions(health, previous, clock.now()),
-      addresses: addressed ? undefined : nodeAddresses(identity),
+      addresses: identity.externalCloud && known.length > 0 ? theirs : nodeAddresses(identity),
     };
   }
 

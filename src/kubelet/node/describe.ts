@@ -3,6 +3,9 @@ import type { Node, NodeAddress, Taint } from '../../kube/index.ts';
 import { nodeAllocatable, nodeCapacity, type Reserved } from './resources.ts';
 import { parseVersion } from './version.ts';
 
+/** The kubelet's note for the cloud controller: the addresses the node was started with. */
+const PROVIDED_IP = 'alpha.kubernetes.io/provided-node-ip';
+
 /** What the Node object is made of; constant while the agent runs, save what {@link NodeFacts} names as functions. */
 export interface NodeIdentity {
   name: string;
@@ -41,7 +44,7 @@ export function ownLabels(node: NodeIdentity): Record<string, string | null> {
 export function ownAnnotations(node: NodeIdentity): Record<string, string | null> {
   return {
     'volumes.kubernetes.io/controller-managed-attach-detach': 'true',
-    ...(node.externalCloud ? { 'alpha.kubernetes.io/provided-node-ip': node.ips.join(',') } : {}),
+    ...(node.externalCloud ? { [PROVIDED_IP]: node.ips.join(',') } : {}),
     ...node.annotations,
   };
 }
@@ -74,6 +77,18 @@ function present(entries: Readonly<Record<string, string | null>>): Record<strin
 /** Addresses as a kubelet without a cloud sets them: every node IP, then the host name. */
 export function nodeAddresses(node: NodeIdentity): NodeAddress[] {
   return [...node.ips.map((address) => ({ type: 'InternalIP', address })), { type: 'Hostname', address: node.name }];
+}
+
+/** The addresses of a board that moved: the internal ones are ours now, the others stay as the cloud controller set them. */
+export function movedAddresses(known: readonly NodeAddress[], node: NodeIdentity): NodeAddress[] {
+  const others = known.filter(({ type }) => type !== 'InternalIP');
+  return [...node.ips.map((address) => ({ type: 'InternalIP', address })), ...others];
+}
+
+/** True if the Node was made or last changed by an agent with other addresses: the board was off when it got new ones. */
+export function wasMoved(stored: Node, node: NodeIdentity): boolean {
+  const told = stored.metadata.annotations?.[PROVIDED_IP];
+  return told !== undefined && told !== node.ips.join(',');
 }
 
 /** The constant part of status. */

@@ -216,6 +216,11 @@ export class PodManager implements Component {
     this.#view.markStale(belongs);
   }
 
+  /** The board has other addresses, which statuses show. */
+  hostIpsChanged(): void {
+    for (const worker of this.#workers.values()) worker.poke();
+  }
+
   /** Resolves when no status is due and no pod is being started: events and other patient writers wait for it. */
   async whenQuiet(signal: AbortSignal): Promise<void> {
     await this.#deps.limits.start.idle(signal);

@@ -18,6 +18,9 @@ export async function createSandbox(attempt: number, context: ActionContext): Pr
       if (context.ending() !== undefined) return;
       await preparePod(context);
       const pod = context.pod();
+      // One given back while volumes were missing never held a container, and nobody missed it.
+      if (attempt > 0 && view.get(pod.metadata.uid as string).containers.length > 0)
+        reports.pod('Normal', 'SandboxChanged', 'Pod sandbox changed, it will be killed and re-created.');
       try {
         const { config, runtimeHandler, notices } = await materials.sandbox(pod, attempt, signal);
         for (const notice of notices) reports.pod(notice.type, notice.reason, notice.message);

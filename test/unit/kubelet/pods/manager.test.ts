@@ -271,6 +271,7 @@ describe('what can go wrong', () => {
     missing = false;
     await node.clock.advance(10_000);
     assert.deepEqual(node.runtime.running(), ['main']);
+    assert.ok(!node.recorder.reasons('v').includes('SandboxChanged'));
   });
 
   it('a volume that appears is used at once, not at the end of the pause', async () => {
@@ -570,6 +571,21 @@ describe('the runtime and the server come and go', () => {
     );
     assert.deepEqual(node.runtime.running(), ['main']);
     assert.equal(node.api.get('a')?.status?.containerStatuses?.[0]?.restartCount, 1);
+    assert.equal(node.recorder.reasons('a').filter((reason) => reason === 'SandboxChanged').length, 1);
+  });
+
+  it('a board with another address shows it in the statuses of its pods, and restarts nothing', async () => {
+    let address = '10.99.0.2';
+    const node = new FakeNode({ hostIps: () => [address] });
+    await node.start();
+    node.api.put(makePod('a'));
+    await node.clock.advance(2_000);
+    assert.equal(node.api.get('a')?.status?.hostIP, '10.99.0.2');
+    address = '10.99.0.77';
+    node.manager.hostIpsChanged();
+    await node.clock.advance(10_000);
+    assert.equal(node.api.get('a')?.status?.hostIP, '10.99.0.77');
+    assert.equal(node.api.get('a')?.status?.containerStatuses?.[0]?.restartCount, 0);
   });
 
   it('another pod network: sandboxes with addresses of the old one are made anew, others stay', async () => {

@@ -16,13 +16,19 @@ const LEVEL: Readonly<Record<number, string>> = { 20: 'DEBUG', 30: 'INFO', 40: '
  * (JOURNAL_STREAM set) lines carry sd-daemon(3) priorities so that `journalctl -p warning` works.
  */
 export function createLogger(options: LogOptions): Logger {
-  const write = options.write ?? ((line: string) => void process.stderr.write(line));
+  const write = options.write ?? toStderr();
   const sink = {
     write(json: string) {
       write(redact(options.style === 'json' ? json : format(json, options.style === 'journal')));
     },
   };
   return wrap(pino({ level: options.debug ? 'debug' : 'info', base: null }, sink));
+}
+
+/** A log that can't be written (full disk, journald gone) is no reason to end: the pods are not looked after by it. */
+function toStderr(): (line: string) => void {
+  process.stderr.on('error', () => {});
+  return (line) => void process.stderr.write(line);
 }
 
 function wrap(inner: pino.Logger): Logger {

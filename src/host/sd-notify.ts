@@ -37,11 +37,11 @@ export function createNotifier(env: NodeJS.ProcessEnv = process.env, exec: Exec 
   return {
     ready(text) {
       pending.push('READY=1');
-      status = text;
+      status = oneLine(text);
       flush();
     },
     status(text) {
-      status = text;
+      status = oneLine(text);
       timer ??= systemClock.after(1_000, flush);
     },
     stopping() {
@@ -49,4 +49,9 @@ export function createNotifier(env: NodeJS.ProcessEnv = process.env, exec: Exec 
       flush();
     },
   };
+}
+
+/** Each line is an assignment of its own to systemd, and a text may hold what a server said: no `MAINPID=` from there. */
+function oneLine(text: string): string {
+  return text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 500);
 }

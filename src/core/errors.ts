@@ -55,9 +55,18 @@ const SECRET_PATTERNS: readonly [RegExp, string][] = [
 ];
 const known = new Set<string>();
 
-/** Registers a secret value (token, password) so that {@link redact} masks it wherever it turns up. */
+/** Tokens of registries change twice a day; those in use are registered again and again. */
+const MAX_SECRETS = 512;
+
+/**
+ * Registers a secret value (token, password) so that {@link redact} masks it wherever it turns up. What was not
+ * registered for the longest time is forgotten beyond {@link MAX_SECRETS}.
+ */
 export function registerSecret(value: string | undefined): void {
-  if (value !== undefined && value.length >= 6) known.add(value);
+  if (value === undefined || value.length < 6) return;
+  known.delete(value);
+  known.add(value);
+  if (known.size > MAX_SECRETS) known.delete(known.values().next().value as string);
 }
 
 /** Masks registered secrets, join tokens, bearer tokens, private keys and URL passwords in a text. */

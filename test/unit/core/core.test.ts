@@ -168,3 +168,13 @@ test('a coalescer goes on after a round that throws before it waits for anything
   await coalescer.idle();
   assert.equal(runs, 2);
 });
+
+test('secrets that change all the time do not pile up, those in use stay masked', () => {
+  registerSecret('the-join-token');
+  for (let i = 0; i < 5_000; i++) {
+    registerSecret(`registry-token-${String(i).padStart(5, '0')}`);
+    if (i % 100 === 0) registerSecret('the-join-token');
+  }
+  assert.equal(redact('registry-token-04999 the-join-token'), '******** ********');
+  assert.equal(redact('registry-token-00001'), 'registry-token-00001');
+});

@@ -116,7 +116,7 @@ export class ServerTunnel {
   }
 
   async #run(): Promise<void> {
-    const { clock, log, server, onHealth } = this.#options;
+    const { clock, log, server } = this.#options;
     const signal = this.#abort.signal;
     const backoff = createBackoff({
       initialMs: 300,
@@ -135,7 +135,7 @@ export class ServerTunnel {
         else log.info('the tunnel is up', { server });
         this.#lastError = undefined;
         this.#once.clear('error');
-        onHealth(true, 'tunnel connected');
+        this.#report(true, 'tunnel connected');
         const end = await this.#serve(session);
         // Only a server that drops each new session is to be met with growing pauses.
         if (end.silent !== undefined || clock.monotonic() - began > STEADY_MS) backoff.reset();
@@ -146,7 +146,7 @@ export class ServerTunnel {
       if (signal.aborted) return;
       this.#turn('waiting');
       this.#lastError = describeError(error);
-      onHealth(false, this.#lastError);
+      this.#report(false, this.#lastError);
       if (this.#once.changed('error', this.#lastError))
         log.warn('no tunnel to a server, retrying', {
           server,
@@ -163,6 +163,7 @@ export class ServerTunnel {
     let session = first;
     for (;;) {
       this.#session = session;
+      if (this.#abort.signal.aborted) session.close('the tunnel is not wanted any more');
       const replace = this.#replacementDue(session);
       const end = await Promise.race([session.ended, replace.due]);
       replace.cancel();
@@ -253,6 +254,16 @@ export class ServerTunnel {
     } catch (error) {
       reset();
       log.debug('the server can’t be told of the lost address', { address: localAddress, error: describeError(error) });
+    }
+  }
+
+  /** Whoever fails on the news must not end the tunnel for good. */
+  #report(ok: boolean, reason: string): void {
+    const { onHealth, log, server } = this.#options;
+    try {
+      onHealth(ok, reason);
+    } catch (error) {
+      log.error('the health of a tunnel could not be passed on', { server, error: describeError(error) });
     }
   }
 

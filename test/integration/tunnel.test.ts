@@ -291,3 +291,21 @@ test('the handshake is what k3s sends: HTTP/1.1, no subprotocol, no authorizatio
     assert.equal(headers[name], undefined, name);
   await t.stop();
 });
+
+test('a tunnel whose health nobody can take is opened again all the same', async () => {
+  let reports = 0;
+  const t = await tunnel(
+    {},
+    {
+      onHealth: () => {
+        reports++;
+        throw new Error('the load balancer is out of order');
+      },
+    },
+  );
+  while (reports < 1) await systemClock.sleep(10);
+  t.dialer.closeAll();
+  while (t.manager.status()[0]?.opened !== 2) await systemClock.sleep(10);
+  assert.ok(reports >= 2);
+  await t.stop();
+});

@@ -1,4 +1,4 @@
-import { type Component, createBackoff, isAbort, sayOnce } from '../core/index.ts';
+import { type Component, createBackoff, describeError, isAbort, sayOnce } from '../core/index.ts';
 import type { CertPair } from './cert-store.ts';
 import { connectionFailure, JoinFailure } from './failure.ts';
 import { type JoinOptions, tryToJoin } from './joiner.ts';
@@ -116,7 +116,13 @@ export function createRenewer(options: JoinOptions, first: Joined): Renewer {
     const config = JSON.stringify(before.config) !== JSON.stringify(joined.config);
     if (certificates.length === 0 && !cas && !config) return;
     log.info('renewed what the server gave this node', { certificates: certificates.join(','), cas, config });
-    for (const fn of [...listeners]) fn({ joined, serving: newServing, certificates, cas, config });
+    for (const fn of [...listeners])
+      try {
+        fn({ joined, serving: newServing, certificates, cas, config });
+      } catch (error) {
+        // Whoever can't use the new ones must not keep the others from them, nor end the renewing.
+        log.error('a part of the agent could not take what was renewed', { error: describeError(error) });
+      }
   }
 
   async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -306,6 +306,9 @@ test('certificates are renewed before they end, while running', async (t) => {
   server.nodes.add('n1');
   const renewer = createRenewer(b.options, joined);
   t.after(() => renewer.stop());
+  renewer.onRenewed(() => {
+    throw new Error('this part can not take a new certificate');
+  });
   await renewer.start(new AbortController().signal);
   const { joined: fresh, certificates } = await nextRenewal(renewer);
   assert.ok(certificates.includes('client-kubelet'));

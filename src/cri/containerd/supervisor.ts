@@ -97,7 +97,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     const { binary, version, hash } = plan;
     const running: Running = { ...id, hash, binary: binary.path, stamp: binary.stamp, version };
     current = { ...running, exited };
-    await writeState(paths.record, running);
+    try {
+      await writeState(paths.record, running);
+    } catch (error) {
+      // It serves without; only the next agent will have to look for it, and restart it.
+      log.warn('The start of containerd could not be recorded', { path: paths.record, error: describeError(error) });
+    }
     return { id: current, logFrom };
   };
 

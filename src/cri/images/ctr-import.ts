@@ -17,7 +17,8 @@ export interface ImportOptions {
 /**
  * Imports one archive through `ctr images import`, which comes with containerd and knows every shape of image archive.
  * Layers are not unpacked, as with k3s: that happens when a container needs them, and an archive may hold far more than
- * a board uses. Resolves with the names the archive declares. Throws `IMAGE_IMPORT_FAILED` with ctr's last words.
+ * a board uses. Resolves with the names the archive declares. Throws `IMAGE_IMPORT_FAILED` with ctr's last words, or
+ * `CRI_UNAVAILABLE` if containerd was not there to the end.
  */
 export async function importArchive(options: ImportOptions): Promise<string[]> {
   const { path, kind, signal } = options;
@@ -89,10 +90,13 @@ function isBrokenPipe(error: unknown): boolean {
   return code === 'EPIPE' || code === 'ECONNRESET' || code === 'ERR_STREAM_PREMATURE_CLOSE';
 }
 
+/** What ctr says when containerd ended under it (out of memory, restarted): nothing is wrong with the archive. */
+const AWAY = /\bcode = Unavailable\b|: unavailable$|connection refused|connection reset|transport is closing/i;
+
 function failed(path: string, said: string | undefined, cause?: unknown): AgentError {
   const why = said?.split('\n').slice(-2).join(' ').slice(0, 500);
   return new AgentError({
-    code: 'IMAGE_IMPORT_FAILED',
+    code: AWAY.test(why ?? '') ? 'CRI_UNAVAILABLE' : 'IMAGE_IMPORT_FAILED',
     message: `${path} can't be imported${why ? `: ${why}` : ''}`,
     cause,
   });

@@ -8,6 +8,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { kindOf } from '../../../src/cri/images/archive-file.ts';
 import { ArchiveNames, readArchiveNames } from '../../../src/cri/images/archive-names.ts';
+import { importArchive } from '../../../src/cri/images/ctr-import.ts';
 import { readRecords, unchanged, writeRecords } from '../../../src/cri/images/records.ts';
 import { extraNames, normalizeImage, parseReference } from '../../../src/cri/images/reference.ts';
 import { tar } from '../../fakes/tar.ts';
@@ -162,5 +163,32 @@ describe('the files of the images folder', () => {
     } finally {
       await rm(dir, { recursive: true });
     }
+  });
+});
+
+describe('an import that fails', () => {
+  const importWith = async (lastWords: string) => {
+    const dir = await mkdtemp(join(tmpdir(), 'kat-ctr-'));
+    try {
+      const ctr = join(dir, 'ctr');
+      await writeFile(ctr, `#!/bin/sh\necho '${lastWords}' >&2\nexit 1\n`, { mode: 0o755 });
+      const path = join(dir, 'a.tar');
+      await writeFile(path, tar([]));
+      const { signal } = new AbortController();
+      const common = { socket: '/run/x.sock', namespace: 'k8s.io', containerdMajor: 2, signal };
+      return await importArchive({ path, kind: 'tar', ctr, ...common }).then(
+        () => 'imported',
+        (error: { code: string }) => error.code,
+      );
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  };
+
+  it('because containerd ended under it is told from a broken archive', async () => {
+    const away = 'ctr: rpc error: code = Unavailable desc = error reading from server: EOF';
+    assert.equal(await importWith(away), 'CRI_UNAVAILABLE');
+    assert.equal(await importWith('ctr: dial unix:///run/x.sock: connect: connection refused'), 'CRI_UNAVAILABLE');
+    assert.equal(await importWith('ctr: unrecognized image format'), 'IMAGE_IMPORT_FAILED');
   });
 });

@@ -71,6 +71,11 @@ export interface KubeletServerOptions {
 const MAX_CONNECTIONS = 256;
 const MAX_HEAD = 256 * 1024;
 const HEAD_MS = 20_000;
+/**
+ * Requests of one connection that wait for their answers. Node hands them all over as they come, and behind each may be
+ * a question to the API server; callers of a kubelet wait for each answer.
+ */
+const MAX_WAITING = 8;
 const HANDSHAKE_MS = 20_000;
 /** As the kubelet's: callers keep a connection for the next scrape. */
 const IDLE_MS = 90_000;
@@ -84,6 +89,7 @@ export class KubeletServer implements Component {
   readonly #running: (query: ContainerQuery) => Promise<FoundContainer | undefined>;
   readonly #checks: readonly HealthCheck[];
   readonly #streams = new Set<Socket>();
+  readonly #waiting = new WeakMap<Socket, number>();
   readonly #ending = new AbortController();
   #anchors: readonly X509Certificate[] = [];
   #server: Server | undefined;
@@ -181,8 +187,18 @@ export class KubeletServer implements Component {
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    const waiting = (this.#waiting.get(socket) ?? 0) + 1;
+    this.#waiting.set(socket, waiting);
+    if (waiting > MAX_WAITING) {
+      socket.destroy();
+      return;
+    }
     const gone = new AbortController();
-    response.once('close', () => gone.abort());
+    response.once('close', () => {
+      this.#waiting.set(socket, (this.#waiting.get(socket) ?? 1) - 1);
+      gone.abort();
+    });
     response.on('error', () => gone.abort());
     request.resume();
     // After an upgrade that was not taken, Node reads no further request of the connection.

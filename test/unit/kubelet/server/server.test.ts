@@ -535,3 +535,27 @@ test('an unreachable API server lets its own certificate in and says so to other
   assert.equal((await ask('/healthz', { ...nobody, port })).status, 500);
   await alone.stop();
 });
+
+test('a caller that does not wait for answers does not make the API server work for it', async () => {
+  const questions: unknown[] = [];
+  const flooded = new KubeletServer({
+    ...options(),
+    kube: {
+      create: (_path: string, body: unknown) => {
+        questions.push(body);
+        return new Promise<never>(() => {});
+      },
+    },
+  });
+  await flooded.start(new AbortController().signal);
+  const { port } = flooded.address as { port: number };
+  const socket = connect({ host: '127.0.0.1', port, ca: serverCa.cert });
+  await once(socket, 'secureConnect');
+  socket.on('error', () => {});
+  for (let i = 0; i < 1_000; i++)
+    socket.write(`GET /pods HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-${i}\r\n\r\n`);
+  socket.resume();
+  await once(socket, 'close');
+  assert.ok(questions.length <= 8, `${questions.length} questions`);
+  await flooded.stop();
+});

@@ -26,7 +26,7 @@ export function timingOf(probe: Probe): ProbeTiming {
   return {
     initialDelayMs: seconds(probe.initialDelaySeconds, 0),
     periodMs: Math.max(1_000, seconds(probe.periodSeconds, 10)),
-    timeoutMs: Math.max(1_000, seconds(probe.timeoutSeconds, 1)),
+    timeoutMs: Math.min(2 ** 31 - 1, Math.max(1_000, seconds(probe.timeoutSeconds, 1))), // what a timer can count
     successThreshold: count(probe.successThreshold, 1),
     failureThreshold: count(probe.failureThreshold, 3),
   };

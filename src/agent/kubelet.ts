@@ -234,7 +234,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     clock,
     log: log.child({ part: 'pods' }),
     networkMissing: async (inner) => {
-      await Promise.race([node.whenNetwork(), clock.sleep(NETWORK_PATIENCE_MS, inner)]);
+      await node.whenNetwork(NETWORK_PATIENCE_MS, inner);
       return node.networkMissing;
     },
     cache: new DesiredCache({ path: paths.desiredPods, clock, log }),

@@ -73,7 +73,7 @@ export class NodeController implements Component {
   #impatientUntil = 0;
   #readyResolve: () => void = () => {};
   #network: string | undefined = 'the runtime was not asked yet';
-  #networkWaiters: (() => void)[] = [];
+  readonly #networkWaiters = new Set<() => void>();
   readonly #readyPromise = new Promise<void>((resolve) => {
     this.#readyResolve = resolve;
   });
@@ -109,10 +109,20 @@ export class NodeController implements Component {
     return this.#network;
   }
 
-  /** Resolves with the next look at the runtime that finds the network there. */
-  whenNetwork(): Promise<void> {
-    if (this.#network === undefined) return Promise.resolve();
-    return new Promise((resolve) => this.#networkWaiters.push(resolve));
+  /** Resolves with the next look at the runtime that finds the network there, at the latest after `ms`. */
+  async whenNetwork(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.#network === undefined) return;
+    const there = new AbortController();
+    const wake = () => there.abort();
+    // Taken out again: on a board that never gets a network each try of each pod would else stay here.
+    this.#networkWaiters.add(wake);
+    try {
+      await this.#options.clock.sleep(ms, AbortSignal.any([signal, there.signal]));
+    } catch (error) {
+      if (signal.aborted) throw error;
+    } finally {
+      this.#networkWaiters.delete(wake);
+    }
   }
 
   /** Resolves when the server has accepted Ready=True for the first time. */
@@ -319,7 +329,7 @@ export class NodeController implements Component {
     }
     if (network !== undefined) missing.push(network);
     this.#network = network;
-    if (network === undefined) for (const resolve of this.#networkWaiters.splice(0)) resolve();
+    if (network === undefined) for (const wake of this.#networkWaiters) wake();
     return missing;
   }
 

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { silentLogger } from '../../../../src/core/index.ts';
+import { KubeError } from '../../../../src/kube/index.ts';
+import { NodeController, type NodeIdentity } from '../../../../src/kubelet/node/index.ts';
+import { FakeClock } from '../../../fakes/clock.ts';
+
+function controller(clock: FakeClock, networkReady: () => boolean): NodeController {
+  const none = { cpu: 0, memory: 0, ephemeralStorage: 0 };
+  const identity = {
+    name: 'n1',
+    hostname: 'n1',
+    ips: ['10.0.0.1'],
+    labels: {},
+    taints: [],
+    annotations: {},
+    externalCloud: false,
+    kubeletVersion: 'v1.30.0',
+    kubeletPort: 10250,
+    system: { architecture: 'arm64', bootID: 'b' },
+    capacity: { ...none, swap: 0, hugepages: new Map() },
+    reserved: none,
+    maxPods: 110,
+  } as unknown as NodeIdentity;
+  const node = { metadata: { name: 'n1', uid: 'u' } };
+  return new NodeController({
+    client: {
+      create: () => Promise.reject(new KubeError({ status: 409, message: 'exists' })),
+      get: async () => node,
+      patch: async () => node,
+      onReachable: () => () => {},
+    } as never,
+    identity,
+    runtime: {
+      status: async () =>
+        ({
+          conditions: [{ type: 'NetworkReady', status: networkReady(), reason: 'NoNetwork', message: 'none' }],
+          runtimeHandlers: [],
+        }) as never,
+      version: async () => ({ runtimeName: 'containerd', runtimeVersion: '1.7.0' }) as never,
+    },
+    images: async () => [],
+    pressure: async () => ({ memoryPressure: false, diskPressure: false, pidPressure: false }),
+    clock,
+    log: silentLogger,
+  });
+}
+
+test('who waits for the pod network waits no longer than he wants, and goes on as soon as it is there', async () => {
+  const clock = new FakeClock();
+  let ready = false;
+  const node = controller(clock, () => ready);
+  await node.start(new AbortController().signal);
+  await clock.advance(1_000);
+  const told: string[] = [];
+  void node.whenNetwork(5_000, new AbortController().signal).then(() => told.push('patience'));
+  await clock.advance(4_999);
+  assert.deepEqual(told, []);
+  await clock.advance(1);
+  assert.deepEqual(told, ['patience']);
+  assert.match(node.networkMissing ?? '', /NetworkReady=false/);
+  const stop = new AbortController();
+  const stopped = assert.rejects(node.whenNetwork(60_000, stop.signal), { name: 'AbortError' });
+  void node.whenNetwork(60_000, new AbortController().signal).then(() => told.push('there'));
+  await clock.advance(1_000);
+  stop.abort();
+  await stopped;
+  ready = true;
+  await clock.advance(3_000);
+  assert.deepEqual(told, ['patience', 'there']);
+  assert.equal(node.networkMissing, undefined);
+  await node.stop();
+  assert.equal(clock.timers, 0);
+});

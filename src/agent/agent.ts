@@ -92,13 +92,17 @@ export async function runAgent(input: AgentInput): Promise<void> {
     const serverVersion = await askVersion(uplink, common);
     const nodes = nodeInformer(uplink, await nodeLister(uplink, common), clock, log);
     await stack.start('node watch', nodes, signal);
+    let subnets: readonly string[] = [];
     const flannel = flannelOf({
       ...common,
       cniBin: (await findCniPlugins(cniFolders(config.dataDir))).binDirs[0],
       uplink,
       nodes,
       monitor,
-      onSubnets: (blocks) => kubelet?.pods.subnetChanged(within(blocks)),
+      onSubnets: (blocks) => {
+        subnets = blocks;
+        kubelet?.pods.subnetChanged(within(blocks));
+      },
     });
     if (flannel) status.watch({ flannel: await stack.start('flannel', flannel, signal) });
 
@@ -115,6 +119,7 @@ export async function runAgent(input: AgentInput): Promise<void> {
       serverVersion,
       onPart: (parts) => status.watch(parts),
     });
+    if (subnets.length > 0) kubelet.pods.subnetChanged(within(subnets));
     const memory = createIdleMemory(clock);
     memory.poke();
     kubelet.pods.onPodsChanged(() => memory.poke());
@@ -207,6 +212,7 @@ function flannelOf(input: FlannelInput): Flannel | undefined {
     clock,
     log: log.child({ part: 'flannel' }),
     onSubnetChanged: ({ current }) => onSubnets(current),
+    onSubnetsKnown: onSubnets,
   });
 }
 

@@ -40,6 +40,7 @@ export class Flannel implements Component {
   #uplink: Uplink | undefined;
   #subnets: Subnets = {};
   #ownText = '';
+  #subnetsTold = false;
   #previous: { gateways: string[]; mtu: number | undefined } = { gateways: [], mtu: undefined };
   #looked: () => void = () => {};
   readonly #firstLook = new Promise<void>((resolve) => {
@@ -223,7 +224,7 @@ export class Flannel implements Component {
   // --- CNI files ---
 
   async #writeFiles(): Promise<void> {
-    const { paths, cniConf, clock, log, onSubnetChanged } = this.#options;
+    const { paths, cniConf, clock, log, onSubnetChanged, onSubnetsKnown } = this.#options;
     const conf = this.#conf;
     if (conf === undefined || Object.keys(this.#subnets).length === 0) return;
     // The uplink's MTU is usually known by now; without an uplink (modem not up yet) pods must not wait for it.
@@ -247,7 +248,8 @@ export class Flannel implements Component {
         this.#tasks?.datapath.poke();
         await this.#tasks?.datapath.idle(); // cni0 must have its new address before sandboxes are made anew
         onSubnetChanged?.(change);
-      }
+      } else if (!this.#subnetsTold && cniConf === undefined) onSubnetsKnown?.(this.#subnetTexts());
+      this.#subnetsTold = true;
     }
   }
 

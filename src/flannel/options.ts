@@ -80,6 +80,11 @@ export interface FlannelOptions {
   clock: Clock;
   /** The own pod networks changed: sandboxes made before hold addresses that no longer lead here. */
   onSubnetChanged?: (change: SubnetChange) => void;
+  /**
+   * The own pod networks are known and the same as at the last start, as far as the files tell: that start may have ended
+   * before it had made the sandboxes anew. Not called with a CNI configuration of the user's, which has its own addresses.
+   */
+  onSubnetsKnown?: (current: string[]) => void;
 }
 
 export interface FlannelStatus {

@@ -42,6 +42,8 @@ export class RuntimeView {
   readonly #busy = new Map<string, number>();
   /** Entered or removed by ourselves since the running list began: that list may not know it yet. */
   #touched: Set<string> | undefined;
+  /** Whether a sandbox's addresses are of a network that is ours. */
+  #keep: (ips: readonly string[]) => boolean = () => true;
   #listing: Promise<void> | undefined;
   #again = false;
   #synced = false;
@@ -72,7 +74,7 @@ export class RuntimeView {
   putSandbox(pod: RuntimePod, sandbox: ObservedSandbox): void {
     this.#touched?.add(sandbox.id);
     this.#owner.set(sandbox.id, pod.uid);
-    this.#entry(pod).sandboxes.set(sandbox.id, sandbox);
+    this.#entry(pod).sandboxes.set(sandbox.id, { ...sandbox, stale: sandbox.stale || this.#isForeign(sandbox) });
     this.#dirty(pod.uid);
   }
 
@@ -100,11 +102,16 @@ export class RuntimeView {
     this.#dirty(uid);
   }
 
-  /** Marks every sandbox with pod network as having an address that is no longer ours. */
+  #isForeign({ hostNetwork, ips }: ObservedSandbox): boolean {
+    return !hostNetwork && ips.length > 0 && !this.#keep(ips);
+  }
+
+  /** Marks every sandbox with pod network, also those seen later, whose addresses are not ours. */
   markStale(keep: (ips: readonly string[]) => boolean): void {
+    this.#keep = keep;
     for (const [uid, entry] of this.#pods)
       for (const sandbox of entry.sandboxes.values())
-        if (!sandbox.hostNetwork && sandbox.ips.length > 0 && !sandbox.stale && !keep(sandbox.ips)) {
+        if (!sandbox.stale && this.#isForeign(sandbox)) {
           entry.sandboxes.set(sandbox.id, { ...sandbox, stale: true });
           this.#dirty(uid);
         }

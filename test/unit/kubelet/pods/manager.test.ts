@@ -594,10 +594,24 @@ describe('the runtime and the server come and go', () => {
     node.api.put(makePod('a'));
     node.api.put(makePod('h', { hostNetwork: true }));
     await settle();
-    node.manager.subnetChanged(() => false);
+    node.manager.subnetChanged(() => node.runtime.count('runPodSandbox') > 2);
     await node.clock.advance(2_000);
     assert.equal(node.runtime.count('runPodSandbox'), 3);
     assert.deepEqual(node.runtime.running(), ['main', 'main']);
+  });
+
+  it('an agent that ended before it made them anew: the next one does, though it hears of the network first', async () => {
+    const node = new FakeNode();
+    await node.start();
+    node.api.put(makePod('a'));
+    await settle();
+    const [old] = [...node.runtime.sandboxes.keys()];
+    const started = node.kill();
+    node.manager.subnetChanged(() => node.runtime.count('runPodSandbox') > 1);
+    await started;
+    await node.clock.advance(2_000);
+    assert.ok(old !== undefined && node.runtime.sandboxes.get(old)?.ready !== true);
+    assert.deepEqual(node.runtime.running(), ['main']);
   });
 });
 

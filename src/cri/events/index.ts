@@ -71,14 +71,15 @@ export function createRuntimeEvents(options: RuntimeEventsOptions): RuntimeEvent
   let source: 'none' | 'cri' | 'containerd' | 'relist' = 'none';
   let cancelRelist = () => {};
 
-  const emit = (event: RuntimeEvent) => {
-    for (const handler of [...handlers]) {
-      try {
-        handler(event);
-      } catch (error) {
-        log.error('A subscriber of runtime events failed', { error: describeError(error) });
-      }
+  const tell = (handler: (event: RuntimeEvent) => void, event: RuntimeEvent) => {
+    try {
+      handler(event);
+    } catch (error) {
+      log.error('A subscriber of runtime events failed', { error: describeError(error) });
     }
+  };
+  const emit = (event: RuntimeEvent) => {
+    for (const handler of [...handlers]) tell(handler, event);
   };
   const resync = () => {
     cancelRelist();
@@ -160,7 +161,7 @@ export function createRuntimeEvents(options: RuntimeEventsOptions): RuntimeEvent
       const own = (event: RuntimeEvent) => handler(event);
       handlers.add(own);
       queueMicrotask(() => {
-        if (handlers.has(own)) own({ type: 'resync' });
+        if (handlers.has(own)) tell(own, { type: 'resync' });
       });
       return () => void handlers.delete(own);
     },

@@ -174,3 +174,15 @@ describe("containerd's envelopes", () => {
     assert.equal(readEnvelope(envelope('/tasks/start', 'TaskEvent', {})), undefined);
   });
 });
+
+it('a subscriber that fails on the first resync harms nobody', async () => {
+  const { connection, runtime } = fakeRuntime('2.0.0');
+  const source = createRuntimeEvents({ connection, runtime });
+  const heard: string[] = [];
+  source.subscribe(() => {
+    throw new Error('odd');
+  });
+  source.subscribe((event) => heard.push(event.type));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(heard, ['resync']);
+});

@@ -120,7 +120,8 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     },
     async orphans(known) {
       const found = new Set([...(await podsOnDisk(layout)), ...(await cgroups.pods())]);
-      return [...found].filter((uid) => !known.has(uid));
+      // A folder with another kind of name (`lost+found`, if this is a disk of its own) is nobody's pod.
+      return [...found].filter((uid) => !known.has(uid) && isComponent(uid));
     },
     async secret(namespace, name, signal) {
       return (await references.get({ kind: 'Secret', namespace, name }, signal)) as Secret;

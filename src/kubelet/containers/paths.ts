@@ -3,10 +3,14 @@ import { join } from 'node:path';
 import { AgentError } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
 
+/** True for names that {@link component} takes. */
+export function isComponent(text: string | undefined): text is string {
+  return text !== undefined && text.length <= 253 && /^[A-Za-z0-9][-A-Za-z0-9_.]*$/.test(text);
+}
+
 /** Names that become one path component; whatever a server sends, they can't lead elsewhere. */
 export function component(text: string | undefined, what: string): string {
-  if (text && text.length <= 253 && /^[A-Za-z0-9][-A-Za-z0-9_.]*$/.test(text) && text !== '.' && text !== '..')
-    return text;
+  if (isComponent(text)) return text;
   throw new AgentError({
     code: 'POD_MALFORMED',
     message: `${what} "${(text ?? '').slice(0, 64)}" can't be used as a file name`,

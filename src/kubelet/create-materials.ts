@@ -6,7 +6,7 @@ import { admit, assertWellFormed } from './admission/index.ts';
 import { createCgroupManager } from './cgroups/index.ts';
 import { makePodFolders } from './containers/files.ts';
 import { hasAppArmor, hasSwapController, hugepageUnits } from './containers/host-facts.ts';
-import { containerHash, logFolder } from './containers/index.ts';
+import { containerHash, isComponent, logFolder } from './containers/index.ts';
 import { type MakingContext, makeContainerMaterials, makeSandboxMaterials } from './making.ts';
 import type { MaterialsOptions, PodMaterials } from './materials.ts';
 import { createReferences, createTokens } from './references/index.ts';

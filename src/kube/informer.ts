@@ -8,7 +8,7 @@ import {
   sayOnce,
 } from '../core/index.ts';
 import type { KubeClient } from './client.ts';
-import { isExpired, KubeError } from './errors.ts';
+import { isExpired, isTransient, KubeError } from './errors.ts';
 import { type KubeObject, objectKey } from './types.ts';
 
 export interface InformerOptions<T> {
@@ -105,9 +105,16 @@ export class Informer<T extends KubeObject> implements Component {
   async #run(signal: AbortSignal): Promise<void> {
     const { clock, log, path } = this.#options;
     let expiries = 0;
+    let away = false;
     while (!signal.aborted) {
       const began = clock.monotonic();
       try {
+        if (away && this.#version !== undefined && (await this.#wentBack(this.#version, signal))) {
+          log.warn('the server has an older state than before, as after a restored backup; listing anew', { path });
+          this.#version = undefined;
+          this.#expired = true;
+        }
+        away = false;
         if (this.#version === undefined) await this.#list(signal);
         const heard = await this.#watch(signal);
         if (heard) expiries = 0;
@@ -115,6 +122,7 @@ export class Informer<T extends KubeObject> implements Component {
         if (!heard && clock.monotonic() - began < SHORT_WATCH_MS) await this.#pause(this.#backoff.next(), signal);
       } catch (error) {
         if (signal.aborted) return;
+        away ||= error instanceof KubeError && error.status === 0;
         if (isExpired(error)) {
           expiries++;
           this.#version = undefined;
@@ -138,6 +146,23 @@ export class Informer<T extends KubeObject> implements Component {
     const unsubscribe = client.onReachable(() => cut.abort());
     await clock.sleep(ms, AbortSignal.any([signal, cut.signal])).catch(() => {});
     unsubscribe();
+  }
+
+  /**
+   * True if the server's state is older than what we know: it was restored while it was away. A watch from a version that
+   * is still to come is accepted and stays silent until then, for days. Costs one empty list after each absence.
+   */
+  async #wentBack(version: string, signal: AbortSignal): Promise<boolean> {
+    const { client, path, fieldSelector, labelSelector } = this.#options;
+    const nothing = [fieldSelector, 'metadata.name=none'].filter((text) => text !== undefined).join();
+    try {
+      const query = { fieldSelector: nothing, labelSelector, limit: 1 };
+      const answer: ListAnswer<T> | undefined = await client.get(path, { query, signal });
+      return Number(answer?.metadata?.resourceVersion) < Number(version);
+    } catch (error) {
+      if (signal.aborted || isTransient(error)) throw error;
+      return false; // a server that does not answer this question
+    }
   }
 
   async #list(signal: AbortSignal): Promise<void> {

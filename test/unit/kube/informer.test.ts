@@ -213,3 +213,42 @@ test('an object that can not be trimmed keeps no other from being known', async 
   assert.deepEqual(changes, ['added d/a', 'added d/b']);
   await made.stop();
 });
+
+test('a server that was restored from a backup while it was away is listed anew', async () => {
+  const collection = new Collection();
+  const clock = new FakeClock();
+  collection.items = [pod('a', 5_000)];
+  collection.version = 5_000;
+  const { made, changes } = informer(collection, { clock });
+  await made.start(new AbortController().signal);
+  await settle();
+  collection.end(new KubeError({ status: 0, message: 'connection refused' }));
+  await settle();
+  collection.items = [pod('a', 900), pod('b', 1_001)];
+  collection.version = 1_001;
+  await clock.advance(10_000);
+  assert.deepEqual(changes, ['added d/a', 'updated d/a', 'added d/b']);
+  assert.deepEqual(collection.watches, ['5000', '1001']);
+  await made.stop();
+});
+
+test('a server that was only away is asked for what happened meanwhile and nothing else', async () => {
+  const collection = new Collection();
+  const clock = new FakeClock();
+  const asked: unknown[] = [];
+  const { get } = collection;
+  collection.get = async (path, options) => {
+    asked.push(options.query?.fieldSelector);
+    return get(path, options);
+  };
+  collection.items = [pod('a', 7)];
+  collection.version = 7;
+  const { made } = informer(collection, { clock });
+  await made.start(new AbortController().signal);
+  await settle();
+  collection.end(new KubeError({ status: 0, message: 'no answer' }));
+  await clock.advance(10_000);
+  assert.deepEqual(asked, [undefined, 'metadata.name=none']);
+  assert.deepEqual(collection.watches, ['7', '7']);
+  await made.stop();
+});

@@ -36,6 +36,8 @@ export interface Change<T> {
 
 /** A watch that ends sooner without a word is not opened again at once. */
 const SHORT_WATCH_MS = 1_000;
+/** A server on an SQL database looks once a second for what the others wrote. */
+const BEHIND_MS = 3_000;
 
 interface ListAnswer<T> {
   metadata?: { resourceVersion?: string; continue?: string };
@@ -153,12 +155,17 @@ export class Informer<T extends KubeObject> implements Component {
    * is still to come is accepted and stays silent until then, for days. Costs one empty list after each absence.
    */
   async #wentBack(version: string, signal: AbortSignal): Promise<boolean> {
-    const { client, path, fieldSelector, labelSelector } = this.#options;
+    const { client, clock, path, fieldSelector, labelSelector } = this.#options;
     const nothing = [fieldSelector, 'metadata.name=none'].filter((text) => text !== undefined).join();
     try {
       const query = { fieldSelector: nothing, labelSelector, limit: 1 };
-      const answer: ListAnswer<T> | undefined = await client.get(path, { query, signal });
-      return Number(answer?.metadata?.resourceVersion) < Number(version);
+      for (let again = false; ; again = true) {
+        const answer: ListAnswer<T> | undefined = await client.get(path, { query, signal });
+        if (!(Number(answer?.metadata?.resourceVersion) < Number(version))) return false;
+        if (again) return true;
+        // Another server of the same cluster may be behind by a moment.
+        await clock.sleep(BEHIND_MS, signal);
+      }
     } catch (error) {
       if (signal.aborted || isTransient(error)) throw error;
       return false; // a server that does not answer this question

@@ -252,3 +252,21 @@ test('a server that was only away is asked for what happened meanwhile and nothi
   assert.deepEqual(collection.watches, ['7', '7']);
   await made.stop();
 });
+
+test('a server that is behind the one before by a moment is not taken for an older one', async () => {
+  const collection = new Collection();
+  const clock = new FakeClock();
+  collection.items = [pod('a', 100)];
+  collection.version = 100;
+  const { made } = informer(collection, { clock });
+  await made.start(new AbortController().signal);
+  await settle();
+  collection.end(new KubeError({ status: 0, message: 'connection refused' }));
+  await settle();
+  collection.version = 99;
+  await clock.advance(1_000);
+  collection.version = 101;
+  await clock.advance(10_000);
+  assert.deepEqual(collection.watches, ['100', '100']);
+  await made.stop();
+});

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Cluster, clusterUnavailable, createCluster } from '../../test/e2e/support/cluster.ts';
 import { ours } from './contender.ts';
-import { machineFacts } from './machine.ts';
+import { BUSY, machineFacts } from './machine.ts';
 import { type Measured, type MeasureOptions, measure } from './measure.ts';
 import { original } from './original.ts';
 import { markdown, rows, text } from './report.ts';
@@ -21,7 +21,7 @@ if (unavailable) {
   process.exit(1);
 }
 const facts = await machineFacts();
-if ((loadavg()[0] ?? 0) > 0.5) console.error('warning: the machine is busy, do not believe these figures');
+if ((loadavg()[0] ?? 0) > BUSY) console.error('warning: the machine is busy, do not believe these figures');
 
 let cluster: Cluster | undefined;
 for (const signal of ['SIGINT', 'SIGTERM'] as const)

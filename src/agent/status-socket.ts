@@ -1,5 +1,6 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import http from 'node:http';
+import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { AgentError, type Component, errorCode } from '../core/index.ts';
 import type { AgentStatus } from './status.ts';
@@ -7,7 +8,7 @@ import type { AgentStatus } from './status.ts';
 /** Where the running agent answers `k3s-agent status`; root only. */
 export const STATUS_SOCKET = '/run/k3s/k3s-agent.sock';
 
-/** Serves the status on a unix socket (mode 0600) and nothing else. */
+/** Serves the status on a unix socket (mode 0600) and nothing else. `start` throws `AGENT_RUNNING`. */
 export function createStatusServer(collect: () => AgentStatus, path: string = STATUS_SOCKET): Component {
   const server = http.createServer((_request, response) => {
     response.setHeader('content-type', 'application/json');
@@ -16,6 +17,8 @@ export function createStatusServer(collect: () => AgentStatus, path: string = ST
   return {
     async start() {
       await mkdir(dirname(path), { recursive: true });
+      // The first thing an agent does: a second one by mistake must not touch containerd or the network of the first.
+      if (await answers(path)) throw alreadyRunning();
       await rm(path, { force: true }); // of an agent that was killed: its successor owns the name
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
@@ -29,6 +32,25 @@ export function createStatusServer(collect: () => AgentStatus, path: string = ST
       if (server.listening) await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.on('error', () => resolve(false));
+  });
+}
+
+function alreadyRunning(): AgentError {
+  return new AgentError({
+    code: 'AGENT_RUNNING',
+    message: 'another k3s-agent is running on this machine',
+    remedy: 'look at it with k3s-agent status, or stop it first: systemctl stop k3s-agent',
+  });
 }
 
 /** Asks the running agent. Throws AgentError `AGENT_NOT_RUNNING` or `STATUS_UNREADABLE`. */

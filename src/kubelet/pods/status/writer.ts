@@ -1,5 +1,13 @@
 import { abortError, type Clock, createBackoff, describeError, type Logger } from '../../../core/index.ts';
-import { isConflict, isNotFound, isTransient, type KubeClient, type Pod, type PodStatus } from '../../../kube/index.ts';
+import {
+  isConflict,
+  isNotFound,
+  isStatus,
+  isTransient,
+  type KubeClient,
+  type Pod,
+  type PodStatus,
+} from '../../../kube/index.ts';
 import { type StatusPatch, statusPatch } from './patch.ts';
 
 export interface StatusWriterOptions {
@@ -28,6 +36,8 @@ interface Tracked {
   done: (() => void)[];
 }
 
+/** A status that the server did not let this node write is sent again after so long. */
+const REFUSED_MS = 30_000;
 /** Somebody who keeps changing our fields is answered once in that time. */
 const REPAIR_EVERY_MS = 10_000;
 
@@ -254,6 +264,11 @@ export class StatusWriter {
         pod: `${tracked.namespace}/${tracked.name}`,
         error: describeError(error),
       });
+      if (!isStatus(error, 401) && !isStatus(error, 403)) return;
+      // Who may do what comes and goes with a starting server; what was to be told stays true. Nobody waits for that.
+      this.#settle(tracked);
+      tracked.wanted ??= wanted;
+      tracked.due = clock.monotonic() + REFUSED_MS;
     }
   }
 

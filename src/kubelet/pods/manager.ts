@@ -319,10 +319,14 @@ export class PodManager implements Component {
   }
 
   async #sweepFiles(): Promise<void> {
-    const { materials } = this.#options;
+    const { materials, log } = this.#options;
     const known = (): Set<string> => new Set([...this.#workers.keys(), ...this.#orphans.keys()]);
     for (const uid of await materials.orphans(known()))
-      if (!known().has(uid)) await materials.release(uid, this.#abort.signal);
+      if (!known().has(uid))
+        await materials.release(uid, this.#abort.signal).catch((error: unknown) =>
+          // Still mounted, perhaps: that of one pod must not keep those of all others.
+          log.warn('what an earlier pod left could not be removed', { uid, error: describeError(error) }),
+        );
     await materials.sweepLogs(known());
     const ids = new Set(this.#view.pods().flatMap((pod) => this.#view.get(pod.uid).containers.map((c) => c.id)));
     await this.#deps.links.sweep((id) => ids.has(id));

@@ -638,6 +638,19 @@ describe('leftovers', () => {
     assert.equal(node.manager.status().orphans, 0);
   });
 
+  it('a leftover that can not be removed keeps no other from being removed', async () => {
+    const node = new FakeNode();
+    const released: string[] = [];
+    node.materials.leftOver.push('still-mounted', 'removable');
+    node.materials.release = async (uid) => {
+      if (uid === 'still-mounted') throw new Error('target is busy');
+      released.push(uid);
+    };
+    await node.start();
+    await node.clock.advance(1_000);
+    assert.deepEqual(released, ['removable']);
+  });
+
   it('40 pods of one image ask for it once', async () => {
     const node = new FakeNode();
     await node.start();

@@ -66,8 +66,8 @@ async function checkExec(
   } catch (error) {
     if (isAbort(error)) throw error;
     const text = describeError(error);
-    // A program that is not there or does not end in time fails the probe; a runtime that is away does not.
-    const failed = /timed out|timeout|deadline|no such file|executable file not found/i.test(text);
+    // Only a program that does not end in time fails the probe; one that can not be started says nothing (upstream probe/exec).
+    const failed = /timed out|timeout|deadline/i.test(text);
     return { result: failed ? 'failure' : 'error', output: text };
   }
 }

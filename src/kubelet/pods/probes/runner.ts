@@ -53,18 +53,19 @@ export function createProbeRunner({ runtime, recorder, clock }: ProbeRunnerOptio
   const tick = (): void => {
     timerAt = Number.POSITIVE_INFINITY;
     const now = clock.monotonic() + TOGETHER_MS;
-    for (const entries of pods.values())
-      for (const entry of entries.values()) if (mayRun(entry, entries) && entry.nextAt <= now) void run(entry, entries);
+    for (const [uid, entries] of pods)
+      for (const entry of entries.values()) if (mayRun(entry, entries) && entry.nextAt <= now) void run(uid, entry);
     schedule();
   };
 
-  const run = async (entry: Entry, entries: Map<string, Entry>): Promise<void> => {
+  const run = async (uid: string, entry: Entry): Promise<void> => {
     entry.busy = true;
     const { timing, target, probe, abort } = entry;
     entry.nextAt = clock.monotonic() + timing.periodMs;
     try {
       const verdict = await check(probe, target, { runtime, timeoutMs: timing.timeoutMs, signal: abort.signal });
-      if (!abort.signal.aborted) judge(entry, entries, verdict);
+      // The pod's probes as they are now: they may have been put together anew while this one was asked.
+      if (!abort.signal.aborted) judge(entry, pods.get(uid) ?? new Map(), verdict);
     } catch (error) {
       if (!isAbort(error)) throw error;
     } finally {
@@ -73,11 +74,11 @@ export function createProbeRunner({ runtime, recorder, clock }: ProbeRunnerOptio
     }
   };
 
-  const judge = (entry: Entry, entries: Map<string, Entry>, { result, output }: Verdict): void => {
+  const judge = (entry: Entry, entries: ReadonlyMap<string, Entry>, { result, output }: Verdict): void => {
     const { kind, target, timing } = entry;
     if (result !== 'success') {
       const name = `${kind[0]?.toUpperCase()}${kind.slice(1)}`;
-      const word = result === 'error' ? 'errored' : 'failed';
+      const word = result === 'error' ? 'errored and resulted in unknown state' : 'failed';
       podReports(recorder, () => target.pod).container(
         target.container,
         'Warning',

@@ -205,7 +205,9 @@ export class ImagePuller {
         `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`,
       );
     const node = await nodeConfig?.().catch((error: unknown) => {
-      log.warn("the node's registry credentials can't be read", { error: describeError(error) });
+      // The parser's own words quote the file, and passwords stand in it.
+      const text = error instanceof SyntaxError ? 'it is not JSON' : describeError(error);
+      log.warn("the node's registry credentials can't be read", { error: text });
       return undefined;
     });
     const found = [...createKeyring(rules).find(reference), ...createKeyring(rulesOf(node)).find(reference)];

@@ -224,3 +224,24 @@ describe('getting images', () => {
     ]);
   });
 });
+
+it('a broken file of the node’s credentials is told of without what stands in it', async () => {
+  const lines: string[] = [];
+  const puller = new ImagePuller({
+    images: new FakeImages().service,
+    clock: new FakeClock(),
+    log: { ...silentLogger, warn: (message, fields) => void lines.push(`${message} ${JSON.stringify(fields)}`) },
+    secret: () => Promise.reject(new Error('none')),
+    nodeConfig: async () => JSON.parse('{"auths":{"r.test":{"auth":c2VjcmV0cGFzcw==}}}'),
+  });
+  await puller.ensure({
+    pod: makePod('p'),
+    container: { name: 'main', image: 'r.test/x:1' },
+    event: () => {},
+    podEvent: () => {},
+    signal: new AbortController().signal,
+  });
+  assert.equal(lines.length, 1);
+  assert.match(lines[0] as string, /not JSON/);
+  assert.ok(!lines[0]?.includes('c2Vjcm'), lines[0]);
+});

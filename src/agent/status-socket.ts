@@ -2,7 +2,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises';
 import http from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import { AgentError, type Component, errorCode } from '../core/index.ts';
+import { AgentError, type Component, describeError, errorCode } from '../core/index.ts';
 import type { AgentStatus } from './status.ts';
 
 /** Where the running agent answers `k3s-agent status`; root only. */
@@ -11,8 +11,14 @@ export const STATUS_SOCKET = '/run/k3s/k3s-agent.sock';
 /** Serves the status on a unix socket (mode 0600) and nothing else. `start` throws `AGENT_RUNNING`. */
 export function createStatusServer(collect: () => AgentStatus, path: string = STATUS_SOCKET): Component {
   const server = http.createServer((_request, response) => {
-    response.setHeader('content-type', 'application/json');
-    response.end(JSON.stringify(collect()));
+    try {
+      const body = JSON.stringify(collect());
+      response.setHeader('content-type', 'application/json');
+      response.end(body);
+    } catch (error) {
+      response.statusCode = 500; // a fault in telling of the agent must not be one of the agent
+      response.end(JSON.stringify({ error: describeError(error) }));
+    }
   });
   return {
     async start() {

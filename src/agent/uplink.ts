@@ -16,7 +16,7 @@ import {
 } from '../join/index.ts';
 import { KubeClient, type Pod } from '../kube/index.ts';
 import { LoadBalancer } from '../loadbalancer/index.ts';
-import { type EgressMode, podReach, ServersSource, TunnelManager, withPort } from '../tunnel/index.ts';
+import { type EgressMode, type PodReach, podReach, ServersSource, TunnelManager, withPort } from '../tunnel/index.ts';
 import type { AgentPaths } from './paths.ts';
 import type { Stack } from './stack.ts';
 
@@ -137,7 +137,7 @@ export async function openUplink(input: UplinkInput): Promise<Uplink> {
       kubeletPort: input.kubeletPort,
       nodeIps: renewer.current.nodeIps,
       clusterCidrs: renewer.current.config.podCidrs.map(formatCidr),
-      pods: input.pods().flatMap((pod) => podReach(pod) ?? []),
+      pods: reachable(input.pods),
     }),
     kubeletAddress: () => config.bindAddress ?? '',
     clock,
@@ -255,6 +255,14 @@ function pair(joined: Joined, name: 'client-kubelet' | 'client-k3s-controller'):
 function addressOf(server: string): string {
   const url = new URL(server);
   return `${url.hostname}:${url.port || 443}`;
+}
+
+/** Worked out only if somebody asks: only the `pod` egress mode does. */
+function* reachable(pods: () => readonly Pod[]): Generator<PodReach> {
+  for (const pod of pods()) {
+    const reach = podReach(pod);
+    if (reach) yield reach;
+  }
 }
 
 /** Pods come and go with a device each; only the others can change the way to the servers. */

@@ -278,8 +278,8 @@ export class KubeClient {
       return new KubeError({
         status: 0,
         code: 'KUBE_MALFORMED',
+        // Without the cause: the parser quotes what it stumbled over, and that may be a Secret.
         message: `${request.path}: the answer is not JSON`,
-        cause: error,
       });
     this.#setReachable(false);
     if (timedOut || errorCode(error) === 'UND_ERR_HEADERS_TIMEOUT')

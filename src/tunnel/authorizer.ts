@@ -66,10 +66,10 @@ function reaches(facts: EgressFacts, host: string, port: number): boolean {
 /** A pod's part in `pod` mode; undefined once it is being deleted. */
 export function podReach(pod: Pod): PodReach | undefined {
   if (pod.metadata.deletionTimestamp !== undefined) return undefined;
-  const ports = pod.spec.containers.flatMap((c) => c.ports ?? []);
+  const ports = pod.spec.containers.flatMap((c) => c?.ports ?? []);
   return {
     hostNetwork: pod.spec.hostNetwork === true,
-    ips: (pod.status?.podIPs ?? []).map((p) => p.ip ?? ''),
-    tcpPorts: ports.filter((p) => (p.protocol ?? 'TCP') === 'TCP').map((p) => p.containerPort),
+    ips: (pod.status?.podIPs ?? []).map((p) => p?.ip ?? ''),
+    tcpPorts: ports.filter((p) => p && (p.protocol ?? 'TCP') === 'TCP').map((p) => p.containerPort),
   };
 }

@@ -1,4 +1,4 @@
-import { type Clock, type Component, describeError, type Logger } from '../../core/index.ts';
+import { type Clock, type Component, createBackoff, describeError, type Logger } from '../../core/index.ts';
 import type { RuntimeEvents, RuntimeService } from '../../cri/types.ts';
 import type { EventRecorder, KubeClient, Pod, PodStatus } from '../../kube/index.ts';
 import type { ImagePuller } from '../images/index.ts';
@@ -75,6 +75,9 @@ export class PodManager implements Component {
   readonly #unsubscribe: (() => void)[] = [];
   #admitting = false;
   #swept = false;
+  #resyncing = false;
+  #resyncWanted = false;
+  #cutPause: () => void = () => {};
   #stopped: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
@@ -111,8 +114,8 @@ export class PodManager implements Component {
       this.#options.source.subscribe(({ type, pod }) => (type === 'set' ? this.#set(pod) : this.#removed(pod))),
       this.#options.events.subscribe((event) => {
         if (event.type === 'images') this.#options.images.presence.changed();
-        else if (event.type === 'resync') void this.#resync(500);
-        else void this.#view.handle(event);
+        else if (event.type === 'resync') this.#resyncSoon();
+        else void this.#view.handle(event).then((seen) => seen || this.#resyncSoon());
       }),
     );
     this.#unsubscribe.push(
@@ -288,15 +291,32 @@ export class PodManager implements Component {
     else if (this.#swept) this.#adoptOrphans();
   }
 
-  /** Tries until the runtime has answered; `pauseMs` is the next pause. */
-  async #resync(pauseMs: number): Promise<void> {
-    if (this.#abort.signal.aborted) return;
-    try {
-      await this.#view.resync();
-      this.#resynced();
-    } catch (error) {
-      this.#options.log.warn('the container runtime could not be listed', { error: describeError(error) });
-      this.#options.clock.after(pauseMs, () => void this.#resync(Math.min(pauseMs * 2, 30_000)));
+  /** Lists the runtime until it has answered; asked for again meanwhile, it lists once more, and cuts a pause short. */
+  #resyncSoon(): void {
+    this.#resyncWanted = true;
+    this.#cutPause();
+    if (this.#resyncing || this.#abort.signal.aborted) return;
+    this.#resyncing = true;
+    void this.#resync().finally(() => {
+      this.#resyncing = false;
+    });
+  }
+
+  async #resync(): Promise<void> {
+    const { clock, log } = this.#options;
+    const pauses = createBackoff({ initialMs: 500, maxMs: 30_000 });
+    while (this.#resyncWanted && !this.#abort.signal.aborted) {
+      this.#resyncWanted = false;
+      try {
+        await this.#view.resync();
+        this.#resynced();
+      } catch (error) {
+        log.warn('the container runtime could not be listed', { error: describeError(error) });
+        this.#resyncWanted = true;
+        const pause = new AbortController();
+        this.#cutPause = () => pause.abort();
+        await clock.sleep(pauses.next(), AbortSignal.any([this.#abort.signal, pause.signal])).catch(() => {});
+      }
     }
   }
 

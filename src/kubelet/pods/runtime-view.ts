@@ -146,19 +146,21 @@ export class RuntimeView {
     else await this.lookAtSandbox(id);
   }
 
-  /** Never throws: a failed look is made up for by the next {@link resync}, which is the caller's to begin. */
-  async handle(event: RuntimeEvent): Promise<void> {
-    if (event.type !== 'container') return;
+  /** Never throws. False if the runtime could not be asked: then only a {@link resync} tells what happened. */
+  async handle(event: RuntimeEvent): Promise<boolean> {
+    if (event.type !== 'container') return true;
     // Ids we do not know are our own creations still under way, or somebody else's.
     const uid = this.#owner.get(event.containerId);
-    if (uid === undefined || event.kind === 'created' || this.#busy.has(event.containerId)) return;
+    if (uid === undefined || event.kind === 'created' || this.#busy.has(event.containerId)) return true;
     const known = this.#pods.get(uid)?.containers.get(event.containerId);
-    if (known && event.kind === 'started' && known.state === 'running') return;
-    if (known && event.kind === 'exited' && known.state === 'exited') return;
+    if (known && event.kind === 'started' && known.state === 'running') return true;
+    if (known && event.kind === 'exited' && known.state === 'exited') return true;
     try {
       await this.#look(event.containerId);
+      return true;
     } catch (error) {
       this.#warn('status', error);
+      return false;
     }
   }
 

@@ -25,6 +25,8 @@ interface Tracked {
   /** What the server has, as far as we know. */
   server: PodStatus | undefined;
   version: number;
+  /** Monotonic time of our last write: until the watch has caught up with it, what it brings is old. */
+  wroteAt: number;
   wanted: PodStatus | undefined;
   /** Milliseconds (monotonic) from which it may be sent. */
   due: number;
@@ -38,6 +40,7 @@ interface Tracked {
 
 /** A status that the server did not let this node write is sent again after so long. */
 const REFUSED_MS = 30_000;
+const WATCH_LAG_MS = 60_000;
 /** Somebody who keeps changing our fields is answered once in that time. */
 const REPAIR_EVERY_MS = 10_000;
 
@@ -104,7 +107,9 @@ export class StatusWriter {
   observe(pod: Pod, wanted: PodStatus | undefined): void {
     const tracked = this.#track(pod);
     const version = Number(pod.metadata.resourceVersion ?? 0);
-    if (tracked.busy || !(version > tracked.version)) return;
+    const behind = !(version > tracked.version);
+    // Behind for longer than a watch can lag: the server was restored from a backup, and counts from there.
+    if (tracked.busy || (behind && this.#options.clock.monotonic() - tracked.wroteAt < WATCH_LAG_MS)) return;
     tracked.version = version;
     tracked.server = pod.status;
     if (wanted === undefined || tracked.wanted) return;
@@ -179,6 +184,7 @@ export class StatusWriter {
         name: pod.metadata.name ?? '',
         server: pod.status,
         version: Number(pod.metadata.resourceVersion ?? 0),
+        wroteAt: Number.NEGATIVE_INFINITY,
         wanted: undefined,
         due: 0,
         busy: false,
@@ -249,6 +255,7 @@ export class StatusWriter {
       this.#backoff.reset();
       tracked.server = answer?.status ?? wanted;
       tracked.version = Number(answer?.metadata?.resourceVersion ?? tracked.version);
+      tracked.wroteAt = this.#options.clock.monotonic();
       const left = statusPatch(tracked.server, wanted);
       tracked.refused = left && JSON.stringify(left);
     } catch (error) {

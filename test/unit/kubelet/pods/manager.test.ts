@@ -441,6 +441,20 @@ describe('the runtime and the server come and go', () => {
     assert.deepEqual(node.recorder.reasons('a'), ['Pulled', 'Created', 'Started']);
   });
 
+  it('an exit that could not be looked at is found soon, without another event', async () => {
+    const node = new FakeNode();
+    await node.start();
+    node.api.put(makePod('a', { restartPolicy: 'Never' }));
+    await node.clock.advance(1_000);
+    let refusals = 2;
+    node.runtime.intercept = (call) => {
+      if (call === 'containerStatus' && refusals-- > 0) throw unavailable();
+    };
+    node.runtime.exit(node.runtime.byName('main')?.id as string, 0);
+    await node.clock.advance(5_000);
+    assert.equal(node.api.get('a')?.status?.phase, 'Succeeded');
+  });
+
   it('a server that is away gets the latest status when it is back', async () => {
     const node = new FakeNode();
     await node.start();

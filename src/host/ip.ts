@@ -150,6 +150,9 @@ function toolMissing(program: string, cause?: unknown): AgentError {
   });
 }
 
+/** A folder of CNI plugins on PATH, as k3s has it first, holds another program named bridge. */
+const SYSTEM_FIRST = `/usr/sbin:/sbin:/usr/bin:/bin:${process.env.PATH ?? ''}`;
+
 async function batch(
   exec: Exec,
   options: { argv: readonly string[]; lines: readonly string[]; signal?: AbortSignal },
@@ -159,6 +162,7 @@ async function batch(
     const result = await exec.run([...argv, '-force', '-batch', '-'], {
       input: `${lines.join('\n')}\n`,
       okCodes: [1],
+      env: { PATH: SYSTEM_FIRST },
       ...(signal ? { signal } : {}),
     });
     return { stdout: result.stdout, failures: batchFailures(result.stderr, lines) };

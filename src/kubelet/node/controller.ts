@@ -169,9 +169,11 @@ export class NodeController implements Component {
     }
     this.#deleted = false;
     this.#once.clear('deleted');
+    // Made anew by somebody who knows nothing of our labels and annotations.
+    if (node.metadata.uid !== this.#stored.metadata.uid) this.#identityStale = true;
     this.#stored = node;
     const ready = node.status?.conditions?.find((c) => c.type === 'Ready');
-    if ((ready?.status === 'True') !== (this.notReady.length === 0)) this.#work.poke();
+    if (this.#identityStale || (ready?.status === 'True') !== (this.notReady.length === 0)) this.#work.poke();
   }
 
   get deleted(): boolean {

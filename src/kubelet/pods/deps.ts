@@ -13,6 +13,9 @@ import type { StatusWriter } from './status/writer.ts';
 export interface Limits {
   start: Limiter;
   volumes: Limiter;
+  /** Telling containers to end. */
+  kill: Limiter;
+  /** Taking sandboxes and containers away. */
   end: Limiter;
 }
 

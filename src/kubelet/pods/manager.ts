@@ -97,7 +97,12 @@ export class PodManager implements Component {
       writer: this.#writer,
       links: createLogLinks(options.logLinkDir ?? '/var/log/containers'),
       // One start more than cores: each waits for disk or server now and then.
-      limits: { start: new Limiter(slots + 1), volumes: new Limiter(slots), end: new Limiter(slots) },
+      limits: {
+        start: new Limiter(slots + 1),
+        volumes: new Limiter(slots),
+        kill: new Limiter(slots * 2),
+        end: new Limiter(slots),
+      },
       runtimeName: options.runtimeName ?? 'containerd',
       crashLoopMaxMs: options.crashLoopMaxMs ?? CRASH_MAX_MS,
       onStatus: () => this.#notify(),
@@ -224,9 +229,10 @@ export class PodManager implements Component {
     for (const worker of this.#workers.values()) worker.poke();
   }
 
-  /** Resolves when no status is due and no pod is being started: events and other patient writers wait for it. */
+  /** Resolves when no status is due and no pod is being started or ended: events and other patient writers wait for it. */
   async whenQuiet(signal: AbortSignal): Promise<void> {
     await this.#deps.limits.start.idle(signal);
+    await this.#deps.limits.end.idle(signal);
     await this.#writer.whenQuiet(signal);
   }
 

@@ -13,9 +13,6 @@ import type { StatusWriter } from './status/writer.ts';
 export interface Limits {
   start: Limiter;
   volumes: Limiter;
-  /** Telling containers to end. */
-  kill: Limiter;
-  /** Taking sandboxes and containers away. */
   end: Limiter;
 }
 

@@ -172,26 +172,6 @@ export function targetOf(
   return { pod: current, container, observed, podIp: ip, started: memory.health.get(observed.id)?.started === true };
 }
 
-/** What telling a container to end costs in processes is over by then; whoever lets it take longer waits for itself. */
-const PACE_MS = 150;
-
-/**
- * A few kills begin at a time, so that of many pods the first are gone while the last are only told to go. The slot is
- * held for a moment, never for a grace period; that counts from the kill, so waiting here takes nothing from it.
- */
-async function paced(seconds: number, { deps, signal }: ActionContext, stop: () => Promise<void>): Promise<void> {
-  let stopping: Promise<void> = Promise.resolve();
-  await deps.limits.kill.run(
-    seconds === 0 ? 0 : 1,
-    async () => {
-      stopping = stop();
-      await Promise.race([stopping.catch(() => {}), deps.clock.sleep(PACE_MS, signal).catch(() => {})]);
-    },
-    signal,
-  );
-  await stopping;
-}
-
 export async function killContainer(step: Kill, context: ActionContext): Promise<void> {
   const { deps, memory, reports, signal } = context;
   const { runtime, view, clock } = deps;
@@ -207,7 +187,7 @@ export async function killContainer(step: Kill, context: ActionContext): Promise
     // A hook that used the grace up leaves two seconds (kuberuntime_container.go, minimumGracePeriodInSeconds).
     const seconds = container?.spec.lifecycle?.preStop && left < 2 ? 2 : left;
     const options = { signal, timeoutMs: seconds * 1000 + 120_000 };
-    await view.during(step.id, () => paced(seconds, context, () => runtime.stopContainer(step.id, seconds, options)));
+    await view.during(step.id, () => runtime.stopContainer(step.id, seconds, options));
     await view.lookAtContainer(step.id, signal);
   } catch (error) {
     if (errorCode(error) === 'CRI_NOT_FOUND') {

@@ -37,36 +37,37 @@ export async function rotateLog({ path, maxBytes, keep }: RotationOptions): Prom
   return true;
 }
 
-/** The last lines that tell why a containerd stopped: errors if there are any, else whatever came last. */
-export async function lastComplaints(path: string, from: number): Promise<string> {
+const MAX_READ = 32 * 1024;
+
+/** What was written to a log since byte `from`, its last 32 KiB at most; empty if there is no log. */
+export async function logSince(path: string, from: number): Promise<string> {
   const handle = await open(path, 'r').catch(() => undefined);
   if (!handle) return '';
   try {
     const { size } = await handle.stat();
-    const start = Math.max(from > size ? 0 : from, size - 32 * 1024);
+    const start = Math.max(from > size ? 0 : from, size - MAX_READ);
     const buffer = Buffer.alloc(size - start);
     await handle.read(buffer, 0, buffer.length, start);
-    const lines = buffer
-      .toString('utf8')
-      .split('\n')
-      .filter((line) => line.trim() !== '');
-    const errors = lines.filter((line) =>
-      /level=(error|fatal|panic)|failed to load plugin.*\.cri|^containerd: |^panic:|^fatal error:|^unexpected fault/.test(
-        line,
-      ),
-    );
-    return (errors.length > 0 ? errors : lines)
-      .slice(-2)
-      .map((line) =>
-        (/msg="((?:[^"\\]|\\.)*)"(?:.*?error="((?:[^"\\]|\\.)*)")?/.exec(line)?.slice(1) ?? [line])
-          .filter(Boolean)
-          .join(': '),
-      )
-      .join(' | ')
-      .slice(0, 600);
+    return buffer.toString('utf8');
   } finally {
     await handle.close();
   }
+}
+
+const COMPLAINT =
+  /level=(error|fatal|panic)|failed to load plugin.*\.cri|^containerd: |^panic:|^fatal error:|^unexpected fault/;
+
+/** The last lines that tell why a containerd stopped: errors if there are any, else whatever came last. */
+export function lastComplaints(log: string): string {
+  const lines = log.split('\n').filter((line) => line.trim() !== '');
+  const errors = lines.filter((line) => COMPLAINT.test(line));
+  return (errors.length > 0 ? errors : lines).slice(-2).map(plainWords).join(' | ').slice(0, 600);
+}
+
+/** The message and error of a logfmt line, without time and level. */
+function plainWords(line: string): string {
+  const words = /msg="((?:[^"\\]|\\.)*)"(?:.*?error="((?:[^"\\]|\\.)*)")?/.exec(line)?.slice(1) ?? [line];
+  return words.filter(Boolean).join(': ');
 }
 
 export async function fileSize(path: string): Promise<number> {

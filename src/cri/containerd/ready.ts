@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { AgentError, type Clock, errorCode, isAbort } from '../../core/index.ts';
 import type { Connection } from '../client/connection.ts';
 import type { RuntimeService } from '../types.ts';
-import { lastComplaints } from './log-file.ts';
+import { lastComplaints, logSince } from './log-file.ts';
 import { isAlive, type ProcessId, terminate } from './process.ts';
 
 export interface ReadyOptions {
@@ -37,8 +37,9 @@ export async function waitReady(options: ReadyOptions): Promise<void> {
   let failure: unknown;
   for (;;) {
     if (death !== undefined || !(id.exited || (await isAlive(id)))) {
-      const why = (await lastComplaints(logFile, logFrom)) || 'its log says nothing';
-      if (DAMAGE.test(why)) throw damaged(logFile, why);
+      const log = await logSince(logFile, logFrom);
+      const why = lastComplaints(log) || 'its log says nothing';
+      if (DAMAGE.test(log)) throw damaged(logFile, log);
       throw new AgentError({
         code: 'CONTAINERD_EXITED',
         message: `containerd ended while starting (${death ?? 'gone'}): ${why}`,
@@ -56,8 +57,8 @@ export async function waitReady(options: ReadyOptions): Promise<void> {
         // Services are all there before containerd listens: this one failed to load and will not come.
         if (errorCode(error) === 'CRI_UNIMPLEMENTED') {
           await terminate(id, 5_000, clock);
-          const why = await lastComplaints(logFile, logFrom);
-          throw DAMAGE.test(why) ? damaged(logFile, why) : noCri(logFile, why);
+          const log = await logSince(logFile, logFrom);
+          throw DAMAGE.test(log) ? damaged(logFile, log) : noCri(logFile, lastComplaints(log));
         }
         failure = error;
       }
@@ -75,8 +76,10 @@ export async function waitReady(options: ReadyOptions): Promise<void> {
 const DAMAGE = /invalid database|checksum error|unexpected fault address|file size too small/;
 
 /** Nothing is deleted by itself: images that somebody imported by hand would be gone with it. */
-function damaged(log: string, why: string): AgentError {
-  const root = dirname(log);
+function damaged(file: string, log: string): AgentError {
+  const root = dirname(file);
+  // Not the last complaint: what else could not be loaded for it comes after it, in any order.
+  const why = lastComplaints(log.split('\n').find((line) => DAMAGE.test(line)) ?? log);
   return new AgentError({
     code: 'CONTAINERD_STORE_DAMAGED',
     message: `containerd's image store is damaged, perhaps by a power cut: ${why}`,

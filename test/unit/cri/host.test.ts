@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { findContainerd, searchPath } from '../../../src/cri/containerd/binary.ts';
 import { findCniPlugins } from '../../../src/cri/containerd/cni.ts';
 import { cgroupsUnusable, probeHost, useSystemdCgroup } from '../../../src/cri/containerd/host-facts.ts';
-import { lastComplaints, rotateLog } from '../../../src/cri/containerd/log-file.ts';
+import { lastComplaints, logSince, rotateLog } from '../../../src/cri/containerd/log-file.ts';
 import { containerdEnv } from '../../../src/cri/containerd/prepare.ts';
 import { findRuntimes } from '../../../src/cri/containerd/runtimes.ts';
 
@@ -137,8 +137,8 @@ describe("containerd's log", () => {
         log: 'time="t" level=error msg="old"\ntime="t" level=info msg="x"\ntime="t" level=error msg="failed \\"a\\"" error="no b"\ncontainerd: boom\n',
       },
       async (dir) => {
-        assert.equal(await lastComplaints(join(dir, 'log'), 31), 'failed \\"a\\": no b | containerd: boom');
-        assert.equal(await lastComplaints(join(dir, 'none'), 0), '');
+        assert.equal(lastComplaints(await logSince(join(dir, 'log'), 31)), 'failed \\"a\\": no b | containerd: boom');
+        assert.equal(lastComplaints(await logSince(join(dir, 'none'), 0)), '');
       },
     ));
 });

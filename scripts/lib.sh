@@ -23,6 +23,17 @@ need_packages() {
     die "could not install ${missing[*]}"
 }
 
+# What the agent needs of a host, and (need_lab) what hosts made of namespaces need besides.
+need_agent_packages() {
+  need_packages containerd:containerd runc:runc ip:iproute2 nft:nftables iptables:iptables modprobe:kmod mount:mount \
+    /usr/lib/cni/bridge:containernetworking-plugins
+}
+need_lab_packages() {
+  need_agent_packages
+  need_packages kubectl:kubernetes-client /bin/busybox:busybox-static nsenter:util-linux sysctl:procps hostname:hostname \
+    lz4:lz4 bzip2:bzip2 conntrack:conntrack ping:iputils-ping
+}
+
 need_node() {
   local stamp=$ROOT/node_modules/.installed want
   want=$(sha256sum "$ROOT/package-lock.json" | cut -d' ' -f1)-$(uname -m)

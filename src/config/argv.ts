@@ -97,7 +97,7 @@ function unknownCommand(arg: string): AgentError {
   });
 }
 
-export function unknownFlag(name: string): AgentError {
+function unknownFlag(name: string): AgentError {
   const near = nearest(name, fieldNames());
   return new AgentError({
     code: 'CONFIG_UNKNOWN',

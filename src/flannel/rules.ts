@@ -24,7 +24,7 @@ export interface RulesQuestion {
 
 const MASQ = 'flanneld masq';
 const FORWARD = 'flanneld forward';
-export const NFT_TABLE = 'k3s-agent-flannel';
+const NFT_TABLE = 'k3s-agent-flannel';
 
 /**
  * Order as in flannel pkg/trafficmngr: what kube-proxy marked is its to masquerade; pod to pod keeps its source; the

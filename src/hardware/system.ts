@@ -25,7 +25,7 @@ export interface Capacity {
 const ARCHITECTURE: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', arm: 'arm', ia32: '386' };
 
 /** The architecture's name in Kubernetes (Go's GOARCH). */
-export function goArchitecture(arch: string = process.arch): string {
+function goArchitecture(arch: string = process.arch): string {
   return ARCHITECTURE[arch] ?? arch;
 }
 

@@ -82,11 +82,6 @@ const TCP = new Set([
 ]);
 const FILES = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EIO', 'EDQUOT', 'EISDIR', 'ENOTDIR', 'EMFILE', 'ENFILE']);
 
-/** True for errors that say: this certificate is not signed by that CA. */
-export function isUntrusted(error: unknown): boolean {
-  return TLS_CA.has(errorCode(error) ?? '');
-}
-
 /** The step at which a connection to `target` failed, from the error that Node gives. */
 export function connectionFailure(error: unknown, target: string): JoinFailure {
   if (error instanceof JoinFailure) return error;

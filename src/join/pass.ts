@@ -149,7 +149,7 @@ async function loadStored(options: PassOptions, remembered: Promise<Buffer | und
 }
 
 /** The token of this try. Throws JoinFailure `token`. */
-export async function readToken(options: Pick<PassOptions, 'token' | 'tokenFile'>): Promise<Token> {
+async function readToken(options: Pick<PassOptions, 'token' | 'tokenFile'>): Promise<Token> {
   const { token, tokenFile } = options;
   if (tokenFile !== undefined && tokenFile !== '') {
     const text = await readText(tokenFile);

@@ -172,7 +172,7 @@ function pairs(joined: Joined, serving: CertPair): Pairs {
 }
 
 /** Certificates to renew now: once the time of one has come, those that would follow soon go along. */
-export function dueNames(all: Pairs, now: number): CertName[] {
+function dueNames(all: Pairs, now: number): CertName[] {
   if (now < soonest(all)) return [];
   return CERT_NAMES.filter((name) => all[name].renewAt - now < Math.max(0, all[name].notAfter - now) * 0.3);
 }

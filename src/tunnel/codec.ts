@@ -150,7 +150,7 @@ function skipVarint(bytes: Buffer, cursor: { at: number }): void {
 }
 
 /** Exported for the codec's tests. */
-export function readVarint(bytes: Buffer, cursor: { at: number }): Int64 {
+function readVarint(bytes: Buffer, cursor: { at: number }): Int64 {
   // Four groups (28 bits) stay inside the integers V8 keeps unboxed: every real id and type takes this way.
   let value = 0;
   const start = cursor.at;
@@ -168,7 +168,7 @@ export function readVarint(bytes: Buffer, cursor: { at: number }): Int64 {
 }
 
 /** Exported for the codec's tests. Returns the place after the number. */
-export function writeVarint(out: Buffer, at: number, value: Int64): number {
+function writeVarint(out: Buffer, at: number, value: Int64): number {
   if (typeof value === 'number' && value >= 0 && value < 0x3fffffff) {
     let rest = value << 1;
     while (rest >= 0x80) {

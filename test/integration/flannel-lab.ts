@@ -46,7 +46,7 @@ export async function eventually(what: string, check: () => boolean | Promise<bo
 }
 
 /** The API server's nodes, as a store that every host sees and a patch that changes it. */
-export class FakeCluster implements NodeStore {
+class FakeCluster implements NodeStore {
   readonly #nodes = new Map<string, FlannelNode>();
   readonly #handlers = new Set<(change: { key: string; object: FlannelNode }) => void>();
   readonly patches: { node: string; body: unknown }[] = [];

@@ -2,7 +2,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** The plugins the agent's own network list names. */
-export const CNI_PLUGINS = ['bridge', 'host-local', 'portmap', 'loopback'] as const;
+const CNI_PLUGINS = ['bridge', 'host-local', 'portmap', 'loopback'] as const;
 
 /** Where distributions put them, after the agent's own data folder. */
 export function cniFolders(dataDir: string): string[] {

@@ -5,14 +5,14 @@ export const POD_NAME = 'io.kubernetes.pod.name';
 export const POD_NAMESPACE = 'io.kubernetes.pod.namespace';
 export const POD_UID = 'io.kubernetes.pod.uid';
 export const CONTAINER_NAME = 'io.kubernetes.container.name';
-export const CONTAINER_HASH = 'io.kubernetes.container.hash';
-export const RESTART_COUNT = 'io.kubernetes.container.restartCount';
-export const TERMINATION_MESSAGE_PATH = 'io.kubernetes.container.terminationMessagePath';
-export const TERMINATION_MESSAGE_POLICY = 'io.kubernetes.container.terminationMessagePolicy';
-export const PRE_STOP = 'io.kubernetes.container.preStopHandler';
-export const DELETION_GRACE = 'io.kubernetes.pod.deletionGracePeriod';
-export const TERMINATION_GRACE = 'io.kubernetes.pod.terminationGracePeriod';
-export const CONTAINER_PORTS = 'io.kubernetes.container.ports';
+const CONTAINER_HASH = 'io.kubernetes.container.hash';
+const RESTART_COUNT = 'io.kubernetes.container.restartCount';
+const TERMINATION_MESSAGE_PATH = 'io.kubernetes.container.terminationMessagePath';
+const TERMINATION_MESSAGE_POLICY = 'io.kubernetes.container.terminationMessagePolicy';
+const PRE_STOP = 'io.kubernetes.container.preStopHandler';
+const DELETION_GRACE = 'io.kubernetes.pod.deletionGracePeriod';
+const TERMINATION_GRACE = 'io.kubernetes.pod.terminationGracePeriod';
+const CONTAINER_PORTS = 'io.kubernetes.container.ports';
 
 /**
  * Changes exactly when a running container no longer fits its spec: the API lets nothing but the image change. The same

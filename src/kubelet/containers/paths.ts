@@ -31,10 +31,6 @@ export function containerLogPath(name: string, restartCount: number): string {
   return join(component(name, 'container name'), `${restartCount}.log`);
 }
 
-export function podDirectory(rootDir: string, podUid: string): string {
-  return join(rootDir, 'pods', component(podUid, 'pod uid'));
-}
-
 /** File behind a container's termination message path: one a run, so that a late write can't show in the next run. */
 export function terminationLogName(podUid: string, name: string, restartCount: number): string {
   return createHash('sha256').update(`${podUid}/${name}/${restartCount}`).digest('hex').slice(0, 8);

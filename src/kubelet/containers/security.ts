@@ -22,7 +22,7 @@ export interface SecurityOptions {
 }
 
 /** The container's security context over the pod's, field by field (pkg/securitycontext/util.go). */
-export function effectiveContext(pod: Pod, container: AnyContainer): SecurityContext {
+function effectiveContext(pod: Pod, container: AnyContainer): SecurityContext {
   const { seLinuxOptions, runAsUser, runAsGroup, runAsNonRoot } = pod.spec.securityContext ?? {};
   const own = Object.entries(container.securityContext ?? {}).filter(
     ([, value]) => value !== undefined && value !== null,

@@ -56,7 +56,7 @@ export function statusPatch(
  * True if `have` says all that `want` says. Fields that only the server knows (added by defaulting or by newer
  * versions) don't count as a difference, or each heartbeat would try in vain to remove them.
  */
-export function covers(have: unknown, want: unknown): boolean {
+function covers(have: unknown, want: unknown): boolean {
   if (Array.isArray(want))
     return Array.isArray(have) && have.length === want.length && want.every((item, i) => covers(have[i], item));
   if (typeof want === 'object' && want !== null) {

@@ -1,5 +1,5 @@
 /** The newest Kubernetes whose Pod API this agent implements. */
-export const IMPLEMENTED_VERSION = 'v1.36.3+k3s1';
+const IMPLEMENTED_VERSION = 'v1.36.3+k3s1';
 
 /** Major, minor and patch of `v1.36.3+k3s1`; undefined if the text is no version. */
 export function parseVersion(text: string): [number, number, number] | undefined {

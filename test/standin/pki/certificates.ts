@@ -84,7 +84,7 @@ export function csrPublicKey(der: Buffer): KeyObject {
   return createPublicKey({ key: spki.raw, format: 'der', type: 'spki' });
 }
 
-export function pemToDer(pem: string): Buffer {
+function pemToDer(pem: string): Buffer {
   return Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
 }
 

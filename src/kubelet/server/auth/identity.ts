@@ -7,7 +7,7 @@ export interface Identity {
   via: 'certificate' | 'token';
 }
 
-export const AUTHENTICATED = 'system:authenticated';
+const AUTHENTICATED = 'system:authenticated';
 
 /** The groups of an identity: each once, with the one every authenticated caller has. */
 export function withAuthenticated(groups: readonly string[]): string[] {

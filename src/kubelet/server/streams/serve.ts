@@ -23,7 +23,7 @@ export interface StreamServing {
 }
 
 /** A one-time URL on the runtime's streaming server for what the route asks. Throws HttpFailure. */
-export async function streamUrl(
+async function streamUrl(
   { pods, running, runtime }: StreamServing,
   route: StreamRoute,
   request: { message: Pick<IncomingMessage, 'headers'>; query: URLSearchParams },

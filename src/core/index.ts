@@ -7,4 +7,3 @@ export * from './log.ts';
 export * from './node-name.ts';
 export * from './quantity.ts';
 export * from './queue.ts';
-export * from './set-diff.ts';

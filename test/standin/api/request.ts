@@ -81,9 +81,6 @@ export function asObject(value: unknown, kind: string): Obj {
   return { ...value, metadata: (value.metadata ?? {}) as Obj['metadata'] } as Obj;
 }
 
-/** Query parameters, the first of each. */
-export type Query = URLSearchParams;
-
 export function isTrue(value: string | null): boolean {
   return value === '1' || value === 'true' || value === '';
 }

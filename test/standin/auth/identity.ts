@@ -8,9 +8,6 @@ export interface User {
   extra?: Readonly<Record<string, readonly string[]>>;
 }
 
-/** The server's own hand: controllers, and the proxies to kubelets. */
-export const SYSTEM: User = { name: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
-
 /** The identity of a client certificate; undefined without one, `invalid` if the client CA did not sign it. */
 export function certificateUser(socket: TLSSocket): User | 'invalid' | undefined {
   const peer = socket.getPeerX509Certificate?.();

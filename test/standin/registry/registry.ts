@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { apiVersionOf, K, type Kind } from '../kinds.ts';
 import { as, clone, type Dict, type Obj, randomSuffix, sameJson, timestamp } from '../objects.ts';
-import { badRequest, conflict, forbidden, invalid, notFound, StatusError } from '../status.ts';
+import { badRequest, conflict, forbidden, invalid, notFound } from '../status.ts';
 import type { Store } from '../storage.ts';
 import { DEFAULTS } from './defaults.ts';
 import { admitPod, qosClass } from './pod-admission.ts';
@@ -268,8 +268,4 @@ function taintNewNode(object: Obj): void {
   const key = 'node.kubernetes.io/not-ready';
   if (!spec.taints?.some((taint) => taint.key === key))
     spec.taints = [...(spec.taints ?? []), { effect: 'NoSchedule', key }];
-}
-
-export function isNotFoundStatus(error: unknown): boolean {
-  return error instanceof StatusError && error.code === 404;
 }

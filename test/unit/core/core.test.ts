@@ -8,7 +8,6 @@ import {
   cidrContains,
   createBackoff,
   describeError,
-  diffMaps,
   formatCpu,
   isGlobalUnicast,
   networkAddress,
@@ -122,21 +121,6 @@ test('pokes during a run become one more run', async () => {
   open();
   await coalescer.idle();
   assert.equal(runs, 2);
-});
-
-test('a set difference names what was added, changed and removed', () => {
-  const diff = diffMaps(
-    new Map([
-      ['a', 1],
-      ['b', 2],
-    ]),
-    new Map([
-      ['b', 3],
-      ['c', 4],
-    ]),
-    (x, y) => x === y,
-  );
-  assert.deepEqual(diff, { added: [['c', 4]], changed: [['b', 2, 3]], removed: [['a', 1]] });
 });
 
 test('a wait of more days than a timer of Node can count does not end at once', async () => {

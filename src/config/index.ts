@@ -4,5 +4,5 @@ export type { AgentConfig } from './fields.ts';
 export { helpText } from './help.ts';
 export { type Loaded, type LoadOptions, loadConfig } from './load.ts';
 export type { NodeMeta } from './node-meta.ts';
-export { isQualifiedName, parseLabel, parseTaint, type Taint } from './node-values.ts';
+export { parseLabel, parseTaint } from './node-values.ts';
 export type { ConfigFiles } from './yaml-file.ts';

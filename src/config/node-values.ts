@@ -39,7 +39,7 @@ export function parseTaint(text: string): Taint | undefined {
   return { key: m[1]!, value: m[2] ?? '', effect: m[3] as Taint['effect'] };
 }
 
-export function isQualifiedName(key: string): boolean {
+function isQualifiedName(key: string): boolean {
   const at = key.indexOf('/');
   return at < 0 ? NAME.test(key) : PREFIX.test(key.slice(0, at)) && NAME.test(key.slice(at + 1));
 }

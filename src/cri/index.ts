@@ -1,13 +1,4 @@
-export { type Connection, createConnection, type LinkState, socketPath } from './client/connection.ts';
-export { createImageService } from './client/image-service.ts';
-export { createRuntimeService } from './client/runtime-service.ts';
 export { cniFolders, findCniPlugins } from './containerd/cni.ts';
-export { probeHost, useSystemdCgroup } from './containerd/host-facts.ts';
-export { type ContainerdOptions, containerdPaths } from './containerd/prepare.ts';
-export type { ContainerdState, ContainerdStatus } from './containerd/supervisor.ts';
+export { probeHost } from './containerd/host-facts.ts';
 export { type Cri, type CriOptions, createCri } from './create-cri.ts';
-export { createRuntimeEvents, type RuntimeEventSource } from './events/index.ts';
-export type { ImageImporter } from './images/importer.ts';
-export { normalizeImage, parseReference, type Reference } from './images/reference.ts';
-export type { RegistrySettings } from './registries/index.ts';
 export * from './types.ts';

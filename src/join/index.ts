@@ -1,12 +1,10 @@
-export { caHash } from './ca-hash.ts';
 export type { CertPair } from './cert-store.ts';
-export { type DiagnoseOptions, diagnose } from './diagnose.ts';
 export { JoinFailure, type JoinStep } from './failure.ts';
 export { createJoin, type Join, type JoinOptions, type JoinProgress, lastServerConfig } from './joiner.ts';
 export { nodeName, nodePassword } from './node-identity.ts';
 export { chooseNodeIps, type NetworkFacts, networkFacts, orderNodeIps } from './node-ips.ts';
 export type { Certificates, ClientCertName, Joined, PassOptions } from './pass.ts';
-export { type JoinPaths, joinPaths, kubeconfig } from './paths.ts';
+export { joinPaths } from './paths.ts';
 export { createRenewer, type Renewal, type Renewer } from './renewal.ts';
 export { chooseResolvConf } from './resolv-conf.ts';
 export { checkFamilies, parseServerConfig, type ServerConfig } from './server-config.ts';

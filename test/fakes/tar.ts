@@ -1,28 +1,41 @@
 export interface TarEntry {
+  /** Path without a leading slash; folders end with one. */
   name: string;
-  data?: Uint8Array;
   mode?: number;
+  data?: Uint8Array;
+  /** Makes a symbolic link. */
   link?: string;
 }
 
-/** A ustar archive. */
+const BLOCK = 512;
+
+/** A ustar archive. Names up to 100 bytes; all owned by root, all from the same time, so that equal input gives equal bytes. */
 export function tar(entries: readonly TarEntry[]): Buffer {
-  const parts: Buffer[] = [];
-  for (const { name, data = new Uint8Array(), mode = 0o644, link } of entries) {
-    const header = Buffer.alloc(512);
-    header.write(name, 0);
-    header.write(`${mode.toString(8).padStart(7, '0')}\0`, 100);
-    header.write('0000000\0', 108);
-    header.write('0000000\0', 116);
-    header.write(`${data.length.toString(8).padStart(11, '0')}\0`, 124);
-    header.write('00000000000\0', 136);
-    header.write('        ', 148);
-    header.write(link === undefined ? (name.endsWith('/') ? '5' : '0') : '2', 156);
-    if (link !== undefined) header.write(link, 157);
-    header.write('ustar\x0000', 257);
-    const sum = header.reduce((a, b) => a + b, 0);
-    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-    parts.push(header, Buffer.from(data), Buffer.alloc((512 - (data.length % 512)) % 512));
-  }
-  return Buffer.concat([...parts, Buffer.alloc(1024)]);
+  const blocks = entries.flatMap((entry) => {
+    const data = Buffer.from(entry.data ?? []);
+    const padding = Buffer.alloc((BLOCK - (data.length % BLOCK)) % BLOCK);
+    return [header(entry, data.length), data, padding];
+  });
+  return Buffer.concat([...blocks, Buffer.alloc(2 * BLOCK)]);
+}
+
+function header({ name, mode, link }: TarEntry, size: number): Buffer {
+  if (Buffer.byteLength(name) > 100) throw new Error(`too long a name for tar: ${name}`);
+  const block = Buffer.alloc(BLOCK);
+  const folder = name.endsWith('/');
+  const octal = (value: number, length: number) => `${value.toString(8).padStart(length - 1, '0')}\0`;
+  block.write(name, 0);
+  block.write(octal(mode ?? (folder ? 0o755 : 0o644), 8), 100);
+  block.write(octal(0, 8), 108);
+  block.write(octal(0, 8), 116);
+  block.write(octal(size, 12), 124);
+  block.write(octal(1_700_000_000, 12), 136);
+  block.write('        ', 148);
+  block.write(link !== undefined ? '2' : folder ? '5' : '0', 156);
+  if (link !== undefined) block.write(link, 157);
+  block.write('ustar\x0000', 257, 'latin1');
+  let sum = 0;
+  for (const byte of block) sum += byte;
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return block;
 }

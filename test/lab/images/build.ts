@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { TarEntry } from '../../fakes/tar.ts';
 import { dockerArchive } from './docker-archive.ts';
 import { pauseBinary } from './pause-binary.ts';
-import type { TarEntry } from './tar.ts';
 
 export const BUSYBOX_IMAGE = 'docker.io/library/busybox:latest';
 /** The pause images of the servers the tests run against. */
@@ -31,7 +31,7 @@ export function buildImages(dir: string): { busybox: string; pause: string } {
       pause,
       dockerArchive({
         tags: PAUSE_IMAGES,
-        files: [{ path: 'pause', mode: 0o755, content: pauseBinary() }],
+        files: [{ name: 'pause', mode: 0o755, data: pauseBinary() }],
         entrypoint: ['/pause'],
       }),
     );
@@ -49,15 +49,15 @@ function busyboxFiles(): TarEntry[] {
     throw new Error(`${path} is not static: apt-get install busybox-static`);
   return [
     ...['bin/', 'dev/', 'etc/', 'home/', 'proc/', 'root/', 'sys/', 'usr/', 'usr/bin/', 'var/', 'var/log/'].map((p) => ({
-      path: p,
+      name: p,
     })),
-    { path: 'tmp/', mode: 0o1777 },
-    { path: 'bin/busybox', mode: 0o755, content: program },
-    ...APPLETS.map((applet) => ({ path: `bin/${applet}`, mode: 0o777, linkTo: 'busybox' })),
+    { name: 'tmp/', mode: 0o1777 },
+    { name: 'bin/busybox', mode: 0o755, data: program },
+    ...APPLETS.map((applet) => ({ name: `bin/${applet}`, mode: 0o777, link: 'busybox' })),
     {
-      path: 'etc/passwd',
-      content: Buffer.from('root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n'),
+      name: 'etc/passwd',
+      data: Buffer.from('root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n'),
     },
-    { path: 'etc/group', content: Buffer.from('root:x:0:\nnogroup:x:65534:\n') },
+    { name: 'etc/group', data: Buffer.from('root:x:0:\nnogroup:x:65534:\n') },
   ];
 }

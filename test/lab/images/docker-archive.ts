@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type TarEntry, tar } from './tar.ts';
+import { type TarEntry, tar } from '../../fakes/tar.ts';
 
 export interface ImageSpec {
   /** Full references, such as `docker.io/library/busybox:latest`. */
@@ -36,10 +36,10 @@ export function dockerArchive(spec: ImageSpec): Buffer {
   const layerName = `${sha256(layer)}/layer.tar`;
   const manifest = [{ Config: configName, RepoTags: spec.tags, Layers: [layerName] }];
   return tar([
-    { path: configName, content: config },
-    { path: `${sha256(layer)}/` },
-    { path: layerName, content: layer },
-    { path: 'manifest.json', content: Buffer.from(JSON.stringify(manifest)) },
+    { name: configName, data: config },
+    { name: `${sha256(layer)}/` },
+    { name: layerName, data: layer },
+    { name: 'manifest.json', data: Buffer.from(JSON.stringify(manifest)) },
   ]);
 }
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { access, chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errorCode } from '../core/index.ts';
 
@@ -66,6 +66,14 @@ export async function ensureDir(path: string, mode: number): Promise<void> {
   await mkdir(path, { recursive: true });
   const info = await stat(path);
   if ((info.mode & 0o7777) !== mode) await chmod(path, mode);
+}
+
+/** True if the path leads to something; a link to nothing, or what may not be looked at, counts as absent. */
+export function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** When the file was last written, milliseconds since the epoch; undefined if there is none. */

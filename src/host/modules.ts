@@ -1,8 +1,7 @@
-import { access } from 'node:fs/promises';
 import { release } from 'node:os';
 import { describeError, errorCode } from '../core/index.ts';
 import type { Exec } from './exec.ts';
-import { readText } from './files.ts';
+import { exists, readText } from './files.ts';
 
 export interface LoadModulesOptions {
   exec: Exec;
@@ -42,12 +41,6 @@ export async function loadModules(options: LoadModulesOptions): Promise<LoadModu
     return { missing: wanted, reason };
   }
 }
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
 
 /** Many kernels have these compiled in, and compiled-in modules without parameters do not show up in /sys/module. */
 async function builtInModules(root: string): Promise<Set<string>> {

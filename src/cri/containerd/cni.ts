@@ -1,5 +1,5 @@
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import { exists } from '../../host/index.ts';
 
 /** The plugins the agent's own network list names. */
 const CNI_PLUGINS = ['bridge', 'host-local', 'portmap', 'loopback'] as const;
@@ -27,11 +27,4 @@ export async function findCniPlugins(
     binDirs: useful.map((entry) => entry.folder),
     missing: CNI_PLUGINS.filter((_, i) => !useful.some((entry) => entry.there[i])),
   };
-}
-
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,6 +1,6 @@
-import { access, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readText } from '../../host/index.ts';
+import { exists, readText } from '../../host/index.ts';
 import { hugepageUnit } from './resources.ts';
 
 /** Page sizes of the kernel, as its hugetlb controller names them. */
@@ -19,10 +19,7 @@ export async function hasSwapController(version: 1 | 2, mount: string, kubepods:
     version === 2
       ? join(mount, kubepods, 'memory.swap.max')
       : join(mount, 'memory', kubepods, 'memory.memsw.limit_in_bytes');
-  return access(file).then(
-    () => true,
-    () => false,
-  );
+  return exists(file);
 }
 
 /** True if the kernel has AppArmor on. */

@@ -55,6 +55,16 @@ export function abortError(): Error {
   return new DOMException('The operation was aborted', 'AbortError');
 }
 
+/** Ends one asker's wait, with an AbortError, when its signal fires; the work itself goes on for whoever shares it. */
+export function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(abortError());
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
 /** RFC 3339 with seconds, as metav1.Time is written. */
 export function rfc3339(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;

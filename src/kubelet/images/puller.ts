@@ -1,13 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  AgentError,
-  abortError,
-  type Clock,
-  describeError,
-  isAbort,
-  type Logger,
-  Semaphore,
-} from '../../core/index.ts';
+import { AgentError, type Clock, describeError, isAbort, type Logger, orAbort, Semaphore } from '../../core/index.ts';
 import type { AuthConfig, CriImage, ImageService, PodSandboxConfig } from '../../cri/types.ts';
 import type { Pod, Secret } from '../../kube/index.ts';
 import { createKeyring, rulesOf } from './keyring.ts';
@@ -124,7 +116,7 @@ export class ImagePuller {
     }
     event('Normal', 'Pulling', `Pulling image "${text}"`);
     try {
-      const pulled = await abortable(this.#pull(image, parsed.reference, request), signal);
+      const pulled = await orAbort(this.#pull(image, parsed.reference, request), signal);
       this.#backoffs.delete(key);
       event(
         'Normal',
@@ -148,7 +140,7 @@ export class ImagePuller {
 
   async #present(image: string, text: string, request: ImageRequest): Promise<CriImage | undefined> {
     try {
-      return await abortable(this.presence.find(image), request.signal);
+      return await orAbort(this.presence.find(image), request.signal);
     } catch (error) {
       if (isAbort(error)) throw error;
       const message = `Failed to inspect image "${text}": ${describeError(error)}`;
@@ -224,18 +216,6 @@ export class ImagePuller {
     this.#backoffs.set(key, { delayMs, updatedAt: now, error });
     if (this.#backoffs.size > MAX_BACKOFFS) this.#backoffs.delete(this.#backoffs.keys().next().value as string);
   }
-}
-
-function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) {
-    work.catch(() => {});
-    return Promise.reject(abortError());
-  }
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = () => reject(abortError());
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 /** A duration to the millisecond as Go prints it: `523ms`, `1.204s`, `1m2.5s`. */

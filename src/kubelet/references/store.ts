@@ -1,4 +1,4 @@
-import { type Clock, type Component, describeError, type Logger } from '../../core/index.ts';
+import { type Clock, type Component, describeError, type Logger, orAbort } from '../../core/index.ts';
 import { isNotFound, isStatus } from '../../kube/index.ts';
 import { type Follower, follow } from './follower.ts';
 import {
@@ -12,7 +12,6 @@ import {
   trim,
   unknownError,
 } from './reference.ts';
-import { orAbort } from './wait.ts';
 
 /**
  * ConfigMaps and Secrets for the pods of this node. Objects are got when asked for and shared by all who ask at the

@@ -1,7 +1,6 @@
-import { AgentError, type Clock } from '../../core/index.ts';
+import { AgentError, type Clock, orAbort } from '../../core/index.ts';
 import { isStatus } from '../../kube/index.ts';
 import type { ReferenceApi } from './reference.ts';
-import { orAbort } from './wait.ts';
 
 /** Which token a volume wants. */
 export interface TokenWish {

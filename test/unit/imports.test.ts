@@ -19,30 +19,14 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   cri: ['core', 'host'],
   kubelet: ['core', 'host', 'kube', 'hardware', 'cri'],
   flannel: ['core', 'host', 'kube'],
-  services: ['core', 'host', 'kube'],
-  netpol: ['core', 'host', 'kube'],
-  agent: [
-    'core',
-    'host',
-    'config',
-    'hardware',
-    'kube',
-    'join',
-    'loadbalancer',
-    'tunnel',
-    'cri',
-    'kubelet',
-    'flannel',
-    'services',
-    'netpol',
-  ],
+  agent: ['core', 'host', 'config', 'hardware', 'kube', 'join', 'loadbalancer', 'tunnel', 'cri', 'kubelet', 'flannel'],
   main: ['agent', 'config', 'core', 'host'],
 };
 
 /** Packages and Node modules that only some rooms may touch. */
 const ONLY_IN: Readonly<Record<string, readonly string[]>> = {
-  'node:child_process': ['host', 'hardware', 'cri', 'main'],
-  undici: ['kube', 'join', 'config'],
+  'node:child_process': ['host', 'cri'],
+  undici: ['kube'],
   ws: ['tunnel'],
   '@grpc/grpc-js': ['cri'],
   pino: ['host'],

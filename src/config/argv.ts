@@ -62,6 +62,7 @@ export function parseArgv(argv: readonly string[]): ParsedArgv {
         throw new AgentError({
           code: 'CONFIG_INVALID',
           message: `${nameOf(field)} is the last argument and has no value`,
+          remedy: `write ${nameOf(field)}=VALUE`,
         });
       rest.push(text);
     }

@@ -91,7 +91,7 @@ function refuse(field: FieldShape, value: Value, settings: readonly Setting[], w
   if (!unsupported || isUnset || value === field.default) return;
   const text = `${nameOf(field)} (from ${settings.at(-1)?.source}) is not supported: ${unsupported.why}`;
   if (unsupported.as === 'warning') warnings.push(text);
-  else throw new AgentError({ code: 'CONFIG_UNSUPPORTED', message: text });
+  else throw new AgentError({ code: 'CONFIG_UNSUPPORTED', message: text, remedy: 'remove that setting' });
 }
 
 /** What an agent can't even try to join without. A board that has joined before may do so by its certificate. */
@@ -129,6 +129,7 @@ const hostFiles: ConfigFiles = {
       throw new AgentError({
         code: 'CONFIG_FILE',
         message: `the configuration folder ${dir} can't be read (${errorCode(error)})`,
+        remedy: 'the agent runs as root; check that the path is a folder on a file system that is mounted',
       });
     }
   },
@@ -142,6 +143,7 @@ const hostFiles: ConfigFiles = {
       throw new AgentError({
         code: 'CONFIG_FILE',
         message: "the configuration URL (--config or K3S_CONFIG_FILE) can't be loaded",
+        remedy: 'check it with curl on this host, or give a file instead',
         cause,
       });
     }

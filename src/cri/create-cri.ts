@@ -108,7 +108,7 @@ export function createCri(options: CriOptions): Cri {
     socket: connection.socket,
     async start(signal) {
       await Promise.all([registries.start(signal), supervisor.start(signal)]);
-      const folders = [...(options.programDirs ?? []), ...searchPath(options.env ?? process.env)];
+      const folders = searchPath(options.env ?? process.env);
       ctr = supervisor.prepared()?.binary.ctr ?? (await findProgram('ctr', folders));
       await events.start(signal);
       await importer.start(signal);

@@ -10,8 +10,6 @@ export interface PrepareKernelOptions {
   families: readonly Family[];
   /** False if kube-proxy is off and flannel is none: then bridged packets need not pass iptables. */
   bridgeNetfilter: boolean;
-  /** Each left out is kube-proxy's default; 0 leaves the kernel's value alone. */
-  conntrack?: { max?: number; tcpEstablishedSeconds?: number; tcpCloseWaitSeconds?: number };
   signal?: AbortSignal;
 }
 
@@ -75,19 +73,17 @@ export async function prepareKernel(options: PrepareKernelOptions): Promise<Kern
 }
 
 async function settingsAfterModules(options: PrepareKernelOptions): Promise<(readonly [string, string])[]> {
-  const { families, bridgeNetfilter, conntrack = {}, sysctl } = options;
+  const { families, bridgeNetfilter, sysctl } = options;
   const out: (readonly [string, string])[] = [];
   if (bridgeNetfilter) out.push(['net/bridge/bridge-nf-call-iptables', '1']);
   if (bridgeNetfilter && families.includes(6)) out.push(['net/bridge/bridge-nf-call-ip6tables', '1']);
-  const { max, tcpEstablishedSeconds = 86_400, tcpCloseWaitSeconds = 3_600 } = conntrack;
-  const wanted = max ?? Math.max(131_072, 32_768 * availableParallelism());
+  // Connection tracking as kube-proxy sets it by default.
+  const entries = Math.max(131_072, 32_768 * availableParallelism());
   const key = 'net/netfilter/nf_conntrack_max';
-  // A larger table was somebody's wish; kube-proxy's default must not shrink it.
-  if (wanted > 0 && (max !== undefined || Number(await sysctl.get(key)) < wanted)) out.push([key, String(wanted)]);
-  if (tcpEstablishedSeconds > 0)
-    out.push(['net/netfilter/nf_conntrack_tcp_timeout_established', String(tcpEstablishedSeconds)]);
-  if (tcpCloseWaitSeconds > 0)
-    out.push(['net/netfilter/nf_conntrack_tcp_timeout_close_wait', String(tcpCloseWaitSeconds)]);
+  // A larger table was somebody's wish and must not be made smaller.
+  if (Number(await sysctl.get(key)) < entries) out.push([key, String(entries)]);
+  out.push(['net/netfilter/nf_conntrack_tcp_timeout_established', '86400']);
+  out.push(['net/netfilter/nf_conntrack_tcp_timeout_close_wait', '3600']);
   const missing = await Promise.all(out.map(async ([name]) => (await sysctl.get(name)) === undefined));
   return out.filter(([name], i) => !missing[i] || !name.startsWith('net/bridge/'));
 }

@@ -18,8 +18,6 @@ export interface SessionOptions {
   open: OpenLocal;
   clock: Clock;
   log: Logger;
-  pingMs?: number;
-  silentMs?: number;
 }
 
 /**
@@ -104,7 +102,7 @@ export class Session {
       this.connections.drained();
     });
     websocket.resume();
-    this.#timer = setInterval(() => this.#tick(), options.pingMs ?? PING_MS).unref();
+    this.#timer = setInterval(() => this.#tick(), PING_MS).unref();
   }
 
   /** Asks for a sign of life now; the session ends if there is none within `ms`. */
@@ -142,16 +140,15 @@ export class Session {
   }
 
   #tick(): void {
-    const { clock, pingMs = PING_MS, silentMs = SILENT_MS } = this.#options;
-    const now = clock.monotonic();
+    const now = this.#options.clock.monotonic();
     // A process that did not run (overload, SIGSTOP) has not listened either: that time does not count.
-    const late = now - this.#lastTick - pingMs;
+    const late = now - this.#lastTick - PING_MS;
     this.#lastTick = now;
-    if (late > pingMs) this.#lastHeard += late;
+    if (late > PING_MS) this.#lastHeard += late;
     if (this.connections.stalled) this.#lastHeard = now;
     const silence = now - this.#lastHeard;
     // Two pings went unanswered: the deadline lies between this tick and the one after next.
-    if (silence > 1.5 * pingMs) this.#probe ??= this.#expect(Math.max(0, silentMs - silence));
+    if (silence > 1.5 * PING_MS) this.#probe ??= this.#expect(Math.max(0, SILENT_MS - silence));
     this.#ping();
     if (now < this.#announceAt) return;
     this.#announceAt = now + ANNOUNCE_MS;

@@ -23,8 +23,6 @@ export interface ContainerdOptions {
   stateDir?: string;
   /** A path or a name looked up on PATH; `containerd` when left out. */
   binary?: string;
-  /** Folders to look for programs in before PATH (a bundle's). */
-  programDirs?: readonly string[];
   snapshotter?: string;
   pauseImage: string;
   defaultRuntime?: string;
@@ -92,7 +90,7 @@ export interface PrepareDeps {
 /** Finds containerd, writes its configuration (if it differs) and crictl's. Throws what its parts throw. */
 export async function prepareContainerd(options: ContainerdOptions, deps: PrepareDeps): Promise<Prepared> {
   const paths = containerdPaths(options);
-  const folders = [...(options.programDirs ?? []), ...searchPath(deps.env)];
+  const folders = searchPath(deps.env);
   const [binary, facts, runtimes, cni, blockio, rdt] = await Promise.all([
     findContainerd(folders, options.binary),
     probeHost(deps.env),

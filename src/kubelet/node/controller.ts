@@ -24,8 +24,6 @@ export interface NodeControllerOptions {
   runtime: Pick<RuntimeService, 'status' | 'version'>;
   images: () => Promise<CriImage[]>;
   pressure: () => Promise<Pressure>;
-  /** What else keeps the node from being ready, in words; empty when nothing does. */
-  blockers?: () => readonly string[];
   /** Records an event about the Node. */
   event?: (event: NodeEvent) => void;
   clock: Clock;
@@ -302,8 +300,7 @@ export class NodeController implements Component {
 
   /** What keeps the node from being ready, as the kubelet words it; also notes what the runtime is and can do. */
   async #missing(): Promise<string[]> {
-    const { runtime, blockers } = this.#options;
-    const missing = [...(blockers?.() ?? [])];
+    const { runtime } = this.#options;
     let status: RuntimeStatus;
     try {
       status = await runtime.status({ timeoutMs: 10_000, signal: this.#signal });
@@ -317,11 +314,12 @@ export class NodeController implements Component {
       const gone = this.#options.clock.monotonic() - this.#runtimeSeenAt;
       if (this.notReady.length === 0 && gone < RUNTIME_GRACE_MS) {
         this.#again = 1_000;
-        return missing;
+        return [];
       }
       this.#runtimeVersion = undefined; // it may come back as another version
-      return [...missing, `container runtime is down: ${describeError(error)}`];
+      return [`container runtime is down: ${describeError(error)}`];
     }
+    const missing: string[] = [];
     let network: string | undefined;
     for (const condition of status.conditions) {
       if (condition.status) continue;

@@ -46,7 +46,7 @@ export function ensureApiServerService(registry: Registry, settings: Settings): 
 }
 
 /** Points the `kubernetes` Service at the addresses of the API servers. */
-export function setApiServers(
+function setApiServers(
   registry: Registry,
   wanted: {
     addressType: string;

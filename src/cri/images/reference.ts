@@ -21,7 +21,7 @@ export function parseReference(text: string): Reference | undefined {
   return { registry, path, digest: m[3], tag: m[2] ?? (m[3] === undefined ? 'latest' : undefined) };
 }
 
-export function formatReference({ registry, path, tag, digest }: Reference): string {
+function formatReference({ registry, path, tag, digest }: Reference): string {
   return `${registry}/${path}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
 }
 

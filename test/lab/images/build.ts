@@ -6,7 +6,7 @@ import { pauseBinary } from './pause-binary.ts';
 
 export const BUSYBOX_IMAGE = 'docker.io/library/busybox:latest';
 /** The pause images of the servers the tests run against. */
-export const PAUSE_IMAGES = [
+const PAUSE_IMAGES = [
   'docker.io/rancher/mirrored-pause:3.10.2',
   'docker.io/rancher/mirrored-pause:3.6',
   'docker.io/rancher/pause:3.1',

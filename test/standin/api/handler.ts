@@ -36,7 +36,7 @@ export async function serveApi(
 }
 
 /** Authorizes and serves a request on a resource; upgrade requests come here too. */
-export async function serveResource(context: ApiContext, call: Call): Promise<void> {
+async function serveResource(context: ApiContext, call: Call): Promise<void> {
   const { path, request, query } = call;
   const verb = verbOf(request.method ?? 'GET', path, query);
   const { allowed, reason } = context.authorize(attributesOf(call, verb));

@@ -44,7 +44,7 @@ const LABELS = new Set([
 ]);
 
 /** True for labels a kubelet may not set on itself (the kubernetes.io and k8s.io spaces, less its own corners). */
-export function isRestrictedLabel(key: string): boolean {
+function isRestrictedLabel(key: string): boolean {
   const space = key.includes('/') ? (key.split('/')[0] as string) : '';
   if (!/(^|\.)(kubernetes|k8s)\.io$/.test(space)) return false;
   if (LABELS.has(key)) return false;

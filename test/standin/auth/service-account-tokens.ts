@@ -5,7 +5,7 @@ import type { Registry } from '../registry/registry.ts';
 import { badRequest, conflict, invalid, invalidValue, notFound } from '../status.ts';
 import type { User } from './identity.ts';
 
-export const ISSUER = 'https://kubernetes.default.svc.cluster.local';
+const ISSUER = 'https://kubernetes.default.svc.cluster.local';
 export const API_AUDIENCES: readonly string[] = [ISSUER, 'k3s'];
 
 interface Bound {

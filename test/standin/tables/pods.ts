@@ -43,7 +43,7 @@ interface PodState {
 }
 
 /** The words of the STATUS column (kubernetes pkg/printers/internalversion printPod). */
-export function podState(pod: Pod): PodState {
+function podState(pod: Pod): PodState {
   const sidecars = new Set(
     (pod.spec?.initContainers ?? [])
       .filter((c) => (c as { restartPolicy?: string }).restartPolicy === 'Always')

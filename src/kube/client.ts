@@ -85,6 +85,7 @@ export class KubeClient {
   #token: string | undefined;
   /** When the server last sent anything, in performance.now() milliseconds. */
   #heard = 0;
+  /** Undefined until the first request ended. */
   #reachable: boolean | undefined;
 
   constructor(options: KubeClientOptions) {
@@ -113,11 +114,6 @@ export class KubeClient {
     this.#dispatcher = this.#newDispatcher();
     void old.destroy().catch(() => {});
     this.wake();
-  }
-
-  /** Undefined until the first request ended. */
-  get reachable(): boolean | undefined {
-    return this.#reachable;
   }
 
   /** Calls `fn` each time the server answers after a time in which it did not; returns the unsubscriber. */

@@ -1,8 +1,8 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import http from 'node:http';
-import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { AgentError, type Component, describeError, errorCode } from '../core/index.ts';
+import { isListening } from '../host/index.ts';
 import type { AgentStatus } from './status.ts';
 
 /** Where the running agent answers `k3s-agent status`; root only. */
@@ -24,7 +24,7 @@ export function createStatusServer(collect: () => AgentStatus, path: string = ST
     async start() {
       await mkdir(dirname(path), { recursive: true });
       // The first thing an agent does: a second one by mistake must not touch containerd or the network of the first.
-      if (await answers(path)) throw alreadyRunning();
+      if (await isListening(path)) throw alreadyRunning();
       await rm(path, { force: true }); // of an agent that was killed: its successor owns the name
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
@@ -38,17 +38,6 @@ export function createStatusServer(collect: () => AgentStatus, path: string = ST
       if (server.listening) await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.on('error', () => resolve(false));
-  });
 }
 
 function alreadyRunning(): AgentError {

@@ -10,4 +10,5 @@ export * from './netfilter.ts';
 export * from './nft.ts';
 export * from './publish.ts';
 export * from './sd-notify.ts';
+export * from './sockets.ts';
 export * from './sysctl.ts';

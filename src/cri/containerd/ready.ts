@@ -1,6 +1,6 @@
-import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { AgentError, type Clock, errorCode, isAbort } from '../../core/index.ts';
+import { isListening } from '../../host/index.ts';
 import type { Connection } from '../client/connection.ts';
 import type { RuntimeService } from '../types.ts';
 import { lastComplaints, logSince } from './log-file.ts';
@@ -46,7 +46,7 @@ export async function waitReady(options: ReadyOptions): Promise<void> {
         remedy: `see ${logFile}`,
       });
     }
-    if (await answers(connection.socket)) {
+    if (await isListening(connection.socket)) {
       connection.reconnect();
       try {
         await runtime.version({ signal, timeoutMs: 5_000 });
@@ -92,17 +92,5 @@ function noCri(log: string, why: string): AgentError {
     code: 'CONTAINERD_NO_CRI',
     message: `containerd runs, but without its CRI part${why ? `: ${why}` : ''}`,
     remedy: `see ${log}; often the snapshotter does not work on this file system or kernel (try --snapshotter native)`,
-  });
-}
-
-/** True when somebody listens on the socket; a left-over file of a dead one refuses. */
-export function answers(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(socket);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
   });
 }

@@ -9,14 +9,14 @@ import {
   silentLogger,
   systemClock,
 } from '../../core/index.ts';
-import { type Exec, hostExec, readState, writeState } from '../../host/index.ts';
+import { type Exec, hostExec, isListening, readState, writeState } from '../../host/index.ts';
 import type { Connection } from '../client/connection.ts';
 import type { RuntimeService } from '../types.ts';
 import type { ContainerdVersion } from './binary.ts';
 import { fileSize, rotateLog } from './log-file.ts';
 import { type ContainerdOptions, containerdPaths, type Prepared, prepareContainerd } from './prepare.ts';
 import { findByArgument, isAlive, type ProcessId, spawnDetached, terminate } from './process.ts';
-import { answers, waitReady } from './ready.ts';
+import { waitReady } from './ready.ts';
 
 export interface SupervisorOptions extends ContainerdOptions {
   connection: Connection;
@@ -119,7 +119,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       await terminate(record, 10_000, clock);
       return undefined;
     }
-    if (!(await answers(paths.socket))) return undefined;
+    if (!(await isListening(paths.socket))) return undefined;
     const lost = await findByArgument(paths.config);
     if (lost.length === 0) throw socketTaken(paths.socket);
     log.info('containerd is restarted, since the record of its start is lost; containers go on');

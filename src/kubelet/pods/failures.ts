@@ -1,4 +1,4 @@
-import { AgentError, describeError, errorCode } from '../../core/index.ts';
+import { describeError, errorCode } from '../../core/index.ts';
 import type { Retry } from './memory.ts';
 import type { Step } from './plan-types.ts';
 
@@ -34,6 +34,3 @@ export function isRuntimeAway(error: unknown): boolean {
 export function isNameTaken(error: unknown): boolean {
   return errorCode(error) === 'CRI_ALREADY_EXISTS' || /is reserved for/.test(describeError(error));
 }
-
-/** An error that becomes a container's waiting reason. */
-export class StartError extends AgentError {}

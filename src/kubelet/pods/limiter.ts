@@ -1,4 +1,4 @@
-import { abortError } from '../../core/index.ts';
+import { abortError, orAbort } from '../../core/index.ts';
 
 interface Waiter {
   rank: number;
@@ -34,18 +34,7 @@ export class Limiter {
   /** Resolves when nothing runs; rejects by the signal. */
   idle(signal: AbortSignal): Promise<void> {
     if (this.#free === this.#slots) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const onAbort = () => reject(abortError());
-      if (signal.aborted) {
-        onAbort();
-        return;
-      }
-      signal.addEventListener('abort', onAbort, { once: true });
-      this.#idle.push(() => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      });
-    });
+    return orAbort(new Promise<void>((resolve) => this.#idle.push(resolve)), signal);
   }
 
   #acquire(rank: number, signal: AbortSignal): Promise<void> {

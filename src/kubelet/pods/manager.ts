@@ -147,11 +147,6 @@ export class PodManager implements Component {
     return worker && withStatus(worker);
   }
 
-  podByUid(uid: string): Pod | undefined {
-    const worker = this.#workers.get(uid);
-    return worker && withStatus(worker);
-  }
-
   /** The runtime's id of a pod's container; `previous`: of the one before the last restart. */
   containerIdOf(
     namespace: string,
@@ -161,33 +156,6 @@ export class PodManager implements Component {
   ): string | undefined {
     const worker = workerByName(this.#workers.values(), namespace, pod);
     return worker && containerIdIn(this.#view, worker.uid, container, options);
-  }
-
-  /** The id of a pod's sandbox, for port forwarding. */
-  sandboxIdOf(namespace: string, pod: string): string | undefined {
-    const worker = workerByName(this.#workers.values(), namespace, pod);
-    return worker && this.#view.get(worker.uid).sandboxes.find((s) => s.ready)?.id;
-  }
-
-  /** Addresses of running pods, those on the host's network left out. */
-  podIps(): string[] {
-    const ips: string[] = [];
-    for (const worker of this.#workers.values())
-      for (const sandbox of this.#view.get(worker.uid).sandboxes) if (sandbox.ready) ips.push(...sandbox.ips);
-    return ips;
-  }
-
-  /** Pods that hold resources of the node: those that have not ended. */
-  activePods(): Pod[] {
-    return [...this.#workers.values()].filter(isActive).map((worker) => worker.pod);
-  }
-
-  /** Ends a pod as Failed with that reason. False if it is unknown or over. */
-  failPod(uid: string, reason: string, message: string): boolean {
-    const worker = this.#workers.get(uid);
-    if (worker === undefined || worker.memory.finished) return false;
-    worker.fail(reason, message);
-    return true;
   }
 
   /** Called after each change of a pod or its status. */

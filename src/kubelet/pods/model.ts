@@ -106,8 +106,3 @@ export function latest(view: PodView, name: string, sandboxId?: string): Observe
 export function isAlive(container: ObservedContainer): boolean {
   return container.state === 'running' || container.state === 'unknown';
 }
-
-/** `name_namespace(uid)`: how upstream's texts name a pod. */
-export function podLongName(pod: Pod): string {
-  return `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`;
-}

@@ -1,12 +1,6 @@
 import type { CriContainerStatus, PodSandbox, PodSandboxStatus } from '../../cri/types.ts';
+import { CONTAINER_HASH, CONTAINER_NAME } from '../containers/labels.ts';
 import type { ObservedContainer, ObservedSandbox } from './model.ts';
-
-/** Labels and annotations the kubelet puts on what it makes (upstream pkg/kubelet/types/labels.go). */
-export const LABEL_UID = 'io.kubernetes.pod.uid';
-export const LABEL_POD = 'io.kubernetes.pod.name';
-export const LABEL_NAMESPACE = 'io.kubernetes.pod.namespace';
-export const LABEL_CONTAINER = 'io.kubernetes.container.name';
-export const ANNOTATION_HASH = 'io.kubernetes.container.hash';
 
 const STATES = {
   CONTAINER_CREATED: 'created',
@@ -26,11 +20,11 @@ export function observedContainer(
   const finishedAt = ms(status.finishedAt);
   return {
     id: status.id,
-    name: status.labels[LABEL_CONTAINER] || status.metadata.name,
+    name: status.labels[CONTAINER_NAME] || status.metadata.name,
     attempt: status.metadata.attempt,
     sandboxId,
     state: STATES[status.state] ?? 'unknown',
-    hash: status.annotations[ANNOTATION_HASH],
+    hash: status.annotations[CONTAINER_HASH],
     createdAt: ms(status.createdAt),
     startedAt: ms(status.startedAt),
     finishedAt,

@@ -1,7 +1,8 @@
 import { type Clock, describeError, errorCode, type Logger } from '../../core/index.ts';
 import type { PodSandbox, RuntimeEvent, RuntimeService } from '../../cri/types.ts';
+import { POD_NAME, POD_NAMESPACE, POD_UID } from '../containers/labels.ts';
 import { emptyView, type ObservedContainer, type ObservedSandbox, type PodView } from './model.ts';
-import { LABEL_NAMESPACE, LABEL_POD, LABEL_UID, observedContainer, observedSandbox } from './observe.ts';
+import { observedContainer, observedSandbox } from './observe.ts';
 
 export interface RuntimeViewOptions {
   runtime: RuntimeService;
@@ -297,12 +298,12 @@ export class RuntimeView {
 
 /** Sandboxes without a pod uid were not made by a kubelet. */
 function ownerOf(sandbox: PodSandbox): RuntimePod | undefined {
-  const uid = sandbox.labels[LABEL_UID] || sandbox.metadata.uid;
+  const uid = sandbox.labels[POD_UID] || sandbox.metadata.uid;
   if (!uid) return undefined;
   return {
     uid,
-    namespace: sandbox.labels[LABEL_NAMESPACE] || sandbox.metadata.namespace,
-    name: sandbox.labels[LABEL_POD] || sandbox.metadata.name,
+    namespace: sandbox.labels[POD_NAMESPACE] || sandbox.metadata.namespace,
+    name: sandbox.labels[POD_NAME] || sandbox.metadata.name,
   };
 }
 

@@ -46,7 +46,8 @@ function containerFault(container: unknown, names: Set<string>): string | undefi
   return undefined;
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+/** A JSON object: no array, no null. */
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

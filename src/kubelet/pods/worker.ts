@@ -1,12 +1,13 @@
 import { Coalescer, describeError, isAbort, type Logger } from '../../core/index.ts';
 import type { Pod, PodStatus } from '../../kube/index.ts';
+import { podLongName } from '../containers/spec.ts';
 import { ImageError } from '../images/index.ts';
 import { targetOf } from './actions/container.ts';
 import { type ActionContext, perform } from './actions.ts';
 import type { WorkerDeps } from './deps.ts';
 import { isRuntimeAway, nextRetry } from './failures.ts';
 import { newMemory, type PodMemory } from './memory.ts';
-import { containersOf, findContainer, latest, type ObservedContainer, type PodView, podLongName } from './model.ts';
+import { containersOf, findContainer, latest, type ObservedContainer, type PodView } from './model.ts';
 import { planPod } from './plan.ts';
 import { graceSeconds } from './plan-ending.ts';
 import { type Ending, type Plan, retryKey, type Step, stepKey } from './plan-types.ts';
@@ -114,13 +115,6 @@ export class PodWorker {
 
   admit(): void {
     this.memory.admitted = true;
-    this.poke();
-  }
-
-  /** Ends the pod as Failed with that reason (eviction, preemption). */
-  fail(reason: string, message: string): void {
-    if (this.memory.failure || this.memory.finished) return;
-    this.memory.failure = { reason, message, rejected: false };
     this.poke();
   }
 

@@ -1,4 +1,5 @@
 import type { PodCondition, PodStatus } from '../../../kube/index.ts';
+import { isObject } from '../validate.ts';
 import { sameJson } from './equal.ts';
 
 /** What a kubelet writes of a pod's status; the rest (nominatedNodeName, resize, …) is others'. */
@@ -69,8 +70,4 @@ function withRemovals(have: unknown, want: unknown): unknown {
   for (const key of Object.keys(have)) if (!(key in want)) out[key] = null;
   for (const [key, value] of Object.entries(want)) out[key] = withRemovals(have[key], value);
   return out;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

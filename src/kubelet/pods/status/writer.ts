@@ -1,4 +1,4 @@
-import { abortError, type Clock, createBackoff, describeError, type Logger } from '../../../core/index.ts';
+import { abortError, type Clock, createBackoff, describeError, type Logger, orAbort } from '../../../core/index.ts';
 import {
   isConflict,
   isNotFound,
@@ -14,8 +14,6 @@ export interface StatusWriterOptions {
   client: Pick<KubeClient, 'patch' | 'delete' | 'onReachable'>;
   clock: Clock;
   log: Logger;
-  /** Writes at once; 4 when left out. */
-  lanes?: number;
 }
 
 interface Tracked {
@@ -38,6 +36,8 @@ interface Tracked {
   done: (() => void)[];
 }
 
+/** Writes at once. */
+const LANES = 4;
 /** A status that the server did not let this node write is sent again after so long. */
 const REFUSED_MS = 30_000;
 const WATCH_LAG_MS = 60_000;
@@ -160,18 +160,7 @@ export class StatusWriter {
   /** Resolves when no write is due or under way: for those who should not be in the way. */
   whenQuiet(signal: AbortSignal): Promise<void> {
     if (this.#running === 0 && this.#next(this.#options.clock.monotonic()) === undefined) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const onAbort = () => reject(abortError());
-      if (signal.aborted) {
-        onAbort();
-        return;
-      }
-      signal.addEventListener('abort', onAbort, { once: true });
-      this.#quiet.push(() => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      });
-    });
+    return orAbort(new Promise<void>((resolve) => this.#quiet.push(resolve)), signal);
   }
 
   #track(pod: Pod): Tracked {
@@ -210,11 +199,11 @@ export class StatusWriter {
   }
 
   #pump(): void {
-    const { clock, lanes = 4 } = this.#options;
+    const { clock } = this.#options;
     if (this.#signal === undefined || this.#signal.aborted) return;
     const now = clock.monotonic();
     if (now >= this.#pausedUntil)
-      while (this.#running < lanes) {
+      while (this.#running < LANES) {
         const tracked = this.#next(now);
         if (tracked === undefined) break;
         tracked.busy = true;

@@ -1,4 +1,4 @@
-import { registryOf } from '../registries/auth.ts';
+import { parseImageReference } from '../../core/index.ts';
 
 /** An image's name in full: `docker.io/library/busybox:1.36`, as containerd stores it. */
 export interface Reference {
@@ -11,14 +11,10 @@ export interface Reference {
 
 /** Undefined if the text is no image reference. Without tag and digest the tag is `latest`. */
 export function parseReference(text: string): Reference | undefined {
-  const m = /^([A-Za-z0-9][\w.:/-]*?)(?::([\w][\w.-]{0,127}))?(?:@(sha\d+:[0-9a-f]{32,128}))?$/.exec(text.trim());
-  const name = m?.[1];
-  if (!m || name === undefined) return undefined;
-  const registry = registryOf(name);
-  const rest = registry === 'docker.io' ? name.replace(/^(index\.)?docker\.io\//, '') : name.slice(registry.length + 1);
-  if (!/^[a-z0-9]+([._-]+[a-z0-9]+)*(\/[a-z0-9]+([._-]+[a-z0-9]+)*)*$/.test(rest)) return undefined;
-  const path = registry === 'docker.io' && !rest.includes('/') ? `library/${rest}` : rest;
-  return { registry, path, digest: m[3], tag: m[2] ?? (m[3] === undefined ? 'latest' : undefined) };
+  const parsed = parseImageReference(text.trim());
+  if (!parsed.ok) return undefined;
+  const { domain, path, tag, digest } = parsed.reference;
+  return { registry: domain, path, digest, tag: tag ?? (digest === undefined ? 'latest' : undefined) };
 }
 
 function formatReference({ registry, path, tag, digest }: Reference): string {

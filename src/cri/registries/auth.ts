@@ -1,13 +1,11 @@
+import { splitImageDomain } from '../../core/index.ts';
 import type { AuthConfig } from '../types.ts';
 import { configFor, parseEndpoint, servingHost } from './hosts.ts';
 import type { Registries, RegistryAuth } from './parse.ts';
 
 /** The registry of an image reference, by Docker's rule: `docker.io` unless the first part looks like a host. */
 export function registryOf(image: string): string {
-  const slash = image.indexOf('/');
-  const first = slash < 0 ? '' : image.slice(0, slash);
-  if (first !== 'localhost' && !/[.:]/.test(first)) return 'docker.io';
-  return first === 'index.docker.io' ? 'docker.io' : first;
+  return splitImageDomain(image).domain;
 }
 
 /**

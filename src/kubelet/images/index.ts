@@ -1,3 +1,2 @@
 export type { ImagePresence } from './presence.ts';
 export { ImageError, ImagePuller, type ImagePullerOptions, type ImageRequest } from './puller.ts';
-export type { ImageReference } from './reference.ts';

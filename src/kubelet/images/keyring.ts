@@ -1,6 +1,5 @@
-import { registerSecret } from '../../core/index.ts';
+import { type ImageReference, registerSecret } from '../../core/index.ts';
 import type { AuthConfig } from '../../cri/types.ts';
-import type { ImageReference } from './reference.ts';
 
 /** Credentials by registry, the more specific ones first. Built from Docker's config formats. */
 export interface Keyring {
@@ -44,13 +43,18 @@ export function createKeyring(rules: readonly Rule[]): Keyring {
 function fits(rule: Rule, domain: string, path: string): boolean {
   if (rule.path !== '' && path !== rule.path && !path.startsWith(`${rule.path}/`)) return false;
   if (DOCKER_HUB.has(domain)) return DOCKER_HUB.has(rule.host);
-  const [ruleHost = '', rulePort] = rule.host.split(':');
-  const [host = '', port] = domain.split(':');
-  if (rulePort !== undefined && rulePort !== port) return false;
-  if (rulePort === undefined && port !== undefined) return false;
+  const [ruleHost, rulePort] = hostAndPort(rule.host);
+  const [host, port] = hostAndPort(domain);
+  if (rulePort !== port) return false;
   const want = ruleHost.split('.');
   const have = host.split('.');
   return want.length === have.length && want.every((part, i) => globMatch(part, have[i] as string));
+}
+
+/** `[fd00::1]:5000` → `[fd00::1]` and `5000`. */
+function hostAndPort(text: string): [string, string | undefined] {
+  const m = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(text);
+  return [m?.[1] ?? text, m?.[2]];
 }
 
 /** Only `*` within one label of a host name, as upstream. */

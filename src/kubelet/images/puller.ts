@@ -1,11 +1,22 @@
 import { createHash } from 'node:crypto';
-import { AgentError, type Clock, describeError, isAbort, type Logger, orAbort, Semaphore } from '../../core/index.ts';
+import {
+  AgentError,
+  type Clock,
+  describeError,
+  type ImageReference,
+  isAbort,
+  type Logger,
+  orAbort,
+  parseImageReference,
+  Semaphore,
+  withDefaultTag,
+} from '../../core/index.ts';
 import type { AuthConfig, CriImage, ImageService, PodSandboxConfig } from '../../cri/types.ts';
 import type { Pod, Secret } from '../../kube/index.ts';
 import { createKeyring, rulesOf } from './keyring.ts';
+import { defaultPullPolicy } from './policy.ts';
 import { ImagePresence } from './presence.ts';
 import { readPullSecrets } from './pull-secrets.ts';
-import { defaultPullPolicy, type ImageReference, parseReference, withDefaultTag } from './reference.ts';
 
 /** Pull backoff: kubelet pkg/kubelet/kubelet.go, 10 s doubling to 5 min, per pod and image. */
 const INITIAL_MS = 10_000;
@@ -82,7 +93,7 @@ export class ImagePuller {
     const { pod, container, event, signal } = request;
     const { clock } = this.#options;
     const text = container.image ?? '';
-    const parsed = parseReference(text);
+    const parsed = parseImageReference(text);
     if (!parsed.ok) {
       const message = `Failed to apply default image tag "${text}": couldn't parse image name "${text}": ${parsed.error}`;
       event('Warning', 'InspectFailed', message);

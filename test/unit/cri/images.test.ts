@@ -92,6 +92,7 @@ describe('image references', () => {
       'localhost:5000/a/b': 'localhost:5000/a/b:latest',
       [`r.test/a@sha256:${'0'.repeat(64)}`]: `r.test/a@sha256:${'0'.repeat(64)}`,
       [`r.test/a:1@sha256:${'0'.repeat(64)}`]: `r.test/a:1@sha256:${'0'.repeat(64)}`,
+      '[fd00::1]:5000/x': '[fd00::1]:5000/x:latest',
       'UPPER CASE': 'UPPER CASE',
     };
     for (const [from, to] of Object.entries(cases)) assert.equal(normalizeImage(from), to);

@@ -1,22 +1,23 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { AgentError, silentLogger } from '../../../../src/core/index.ts';
+import {
+  AgentError,
+  type ImageReference,
+  parseImageReference,
+  silentLogger,
+  withDefaultTag,
+} from '../../../../src/core/index.ts';
 import type { Secret } from '../../../../src/kube/index.ts';
 import { createKeyring, rulesOf } from '../../../../src/kubelet/images/keyring.ts';
+import { defaultPullPolicy } from '../../../../src/kubelet/images/policy.ts';
 import { goMillis, type ImageError, ImagePuller } from '../../../../src/kubelet/images/puller.ts';
-import {
-  defaultPullPolicy,
-  type ImageReference,
-  parseReference,
-  withDefaultTag,
-} from '../../../../src/kubelet/images/reference.ts';
 import { FakeClock, settle } from '../../../fakes/clock.ts';
 import { makePod } from '../../../fakes/pods.ts';
 import { FakeImages } from '../../../fakes/runtime.ts';
 
 function reference(text: string): ImageReference {
-  const parsed = parseReference(text);
+  const parsed = parseImageReference(text);
   assert.ok(parsed.ok, text);
   return parsed.reference;
 }
@@ -39,7 +40,7 @@ describe('image references', () => {
 
   it('say what is wrong in the words of the original', () => {
     const error = (text: string) => {
-      const parsed = parseReference(text);
+      const parsed = parseImageReference(text);
       return parsed.ok ? undefined : parsed.error;
     };
     assert.equal(error('Bad::Name'), 'invalid reference format: repository name (library/Bad) must be lowercase');
@@ -54,11 +55,11 @@ describe('image references', () => {
 
   it('any text gives an answer', () => {
     fc.assert(
-      fc.property(fc.string(), (text) => void parseReference(text)),
+      fc.property(fc.string(), (text) => void parseImageReference(text)),
       { numRuns: 3_000 },
     );
-    parseReference('a/'.repeat(100_000)); // no pattern that takes for ever
-    parseReference(`${'a-'.repeat(50_000)}!`);
+    parseImageReference('a/'.repeat(100_000)); // no pattern that takes for ever
+    parseImageReference(`${'a-'.repeat(50_000)}!`);
   });
 
   it('get the tag and policy the original would give them', () => {
@@ -85,6 +86,7 @@ describe('registry credentials', () => {
         'registry.test/team': auth('team'),
         '*.example.com': auth('star'),
         'registry.test:5000': auth('port'),
+        '[fd00::1]:5000': auth('v6'),
       },
     };
     assert.deepEqual(users(config, 'busybox'), ['hub']);
@@ -93,6 +95,8 @@ describe('registry credentials', () => {
     assert.deepEqual(users(config, 'a.example.com/x'), ['star']);
     assert.deepEqual(users(config, 'a.b.example.com/x'), []);
     assert.deepEqual(users(config, 'registry.test:5000/x'), ['port']);
+    assert.deepEqual(users(config, '[fd00::1]:5000/x'), ['v6']);
+    assert.deepEqual(users(config, '[fd00::1]:5001/x'), []);
     assert.deepEqual(users({ 'quay.io': { username: 'old', password: 'ancient-config' } }, 'quay.io/x'), ['old']);
   });
 

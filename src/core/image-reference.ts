@@ -18,10 +18,10 @@ const TAG = /^\w[\w.-]{0,127}$/;
 const DIGEST = /^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$/;
 
 /** Rules and texts: distribution/reference, normalize.go and reference.go. */
-export function parseReference(text: string): ReferenceResult {
+export function parseImageReference(text: string): ReferenceResult {
   if (/^[a-f0-9]{64}$/.test(text))
     return fail(`invalid repository name (${text}), cannot specify 64-byte hexadecimal strings`);
-  const { domain, rest } = splitDomain(text);
+  const { domain, rest } = splitImageDomain(text);
   const name = rest.split(':')[0]?.split('@')[0] ?? '';
   if (name.toLowerCase() !== name) return fail(`invalid reference format: repository name (${name}) must be lowercase`);
   const at = rest.indexOf('@');
@@ -44,7 +44,8 @@ function fail(error: string): ReferenceResult {
   return { ok: false, error };
 }
 
-function splitDomain(text: string): { domain: string; rest: string } {
+/** The registry an image comes from and what follows it, by Docker's rule: `docker.io` unless the first part is a host. */
+export function splitImageDomain(text: string): { domain: string; rest: string } {
   const slash = text.indexOf('/');
   const head = slash < 0 ? '' : text.slice(0, slash);
   const isHost = /[.:]/.test(head) || head === 'localhost' || head.toLowerCase() !== head;
@@ -57,10 +58,4 @@ function splitDomain(text: string): { domain: string; rest: string } {
 /** The image as given to the runtime: `:latest` added where neither tag nor digest is named. */
 export function withDefaultTag(text: string, reference: ImageReference): string {
   return reference.tag === undefined && reference.digest === undefined ? `${text}:latest` : text;
-}
-
-/** What the API server fills in when a container names no policy: Always for `:latest`, else IfNotPresent. */
-export function defaultPullPolicy(reference: ImageReference): 'Always' | 'IfNotPresent' {
-  if (reference.digest !== undefined && reference.tag === undefined) return 'IfNotPresent';
-  return (reference.tag ?? 'latest') === 'latest' ? 'Always' : 'IfNotPresent';
 }

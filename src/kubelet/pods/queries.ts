@@ -22,3 +22,10 @@ export function containerIdIn(
 ): string | undefined {
   return generations(view.get(uid), container)[options.previous ? 1 : 0]?.id;
 }
+
+/** The log of each running container, by its runtime id. */
+export function* runningLogs(view: RuntimeView): Iterable<{ containerId: string; path: string }> {
+  for (const { uid } of view.pods())
+    for (const { id, state, logPath } of view.get(uid).containers)
+      if (state === 'running') yield { containerId: id, path: logPath };
+}

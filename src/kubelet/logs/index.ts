@@ -1,0 +1,3 @@
+export { logPieces } from './pieces.ts';
+export { removeLog } from './rotate.ts';
+export { type LogRotationPolicy, LogRotator, type RunningLog } from './rotator.ts';

@@ -1,4 +1,4 @@
-import { type Loaded, mergeComponentArgs } from '../config/index.ts';
+import { type Loaded, loadKubeletSettings, mergeComponentArgs } from '../config/index.ts';
 import {
   type Clock,
   createBackoff,
@@ -16,7 +16,6 @@ import { containerRuntime, startRuntime } from './container-runtime.ts';
 import { hostFacts } from './host-facts.ts';
 import { createIdleMemory } from './idle-memory.ts';
 import { type Kubelet, startKubelet, within } from './kubelet.ts';
-import { kubeletSettings } from './kubelet-args.ts';
 import { type AgentPaths, agentPaths } from './paths.ts';
 import { Stack } from './stack.ts';
 import { StatusBoard } from './status-board.ts';
@@ -42,7 +41,10 @@ export async function runAgent(input: AgentInput): Promise<void> {
   const { loaded, log, signal, clock = systemClock, exec = hostExec, notifier = createNotifier() } = input;
   const { config } = loaded;
   const paths = agentPaths(config.dataDir);
-  const { settings, warnings } = kubeletSettings(mergeComponentArgs({}, config.kubeletArgs));
+  const { settings, warnings } = await loadKubeletSettings({
+    args: mergeComponentArgs({}, config.kubeletArgs),
+    dataDir: config.dataDir,
+  });
   for (const warning of [...loaded.warnings, ...warnings]) log.warn(warning);
   log.info('k3s-agent starts', { version: VERSION, server: config.server, node: process.version });
 

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { AgentConfig, NodeMeta } from '../config/index.ts';
+import type { AgentConfig, KubeletSettings, NodeMeta } from '../config/index.ts';
 import { AgentError, type Cidr, type Clock, cidrContains, type Logger, parseCidr } from '../core/index.ts';
 import type { Cri } from '../cri/index.ts';
 import { type Exec, readText } from '../host/index.ts';
@@ -24,7 +24,6 @@ import {
 } from '../kubelet/index.ts';
 import { imageArrival, patientRuntime } from './arriving-images.ts';
 import type { HostFacts } from './host-facts.ts';
-import type { KubeletSettings } from './kubelet-args.ts';
 import { nodeIdentity } from './node-identity.ts';
 import type { AgentPaths } from './paths.ts';
 import type { Stack } from './stack.ts';
@@ -183,15 +182,15 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     }),
     services: { list: () => services.list(), synced: () => services.synced },
     dns: {
-      clusterDns: settings.clusterDns ?? uplink.joined.config.clusterDns,
+      clusterDns: settings.clusterDNS ?? uplink.joined.config.clusterDns,
       clusterDomain: settings.clusterDomain ?? uplink.joined.config.clusterDomain,
       resolvConf: settings.resolvConf ?? uplink.joined.resolvConf,
     },
     cgroups: {
       version: facts.cgroupVersion,
       driver: cri.cgroupDriver() ?? 'cgroupfs',
-      memoryBytes: facts.capacity.memory - settings.reservedMemory,
-      milliCpu: facts.capacity.cpu * 1000 - settings.reservedCpu,
+      memoryBytes: facts.capacity.memory - settings.kubeReserved.memory - settings.systemReserved.memory,
+      milliCpu: facts.capacity.cpu * 1000 - settings.kubeReserved.cpu - settings.systemReserved.cpu,
     },
     runtimeSupports: await runtimeSupports(input),
     // Kubernetes 1.32 let names of environment variables be nearly anything.
@@ -200,8 +199,8 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     seccompDefault: settings.seccompDefault,
     // ServiceLB's pods of k3s need these two (pkg/daemons/agent/agent_linux.go).
     allowedUnsafeSysctls: ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', ...settings.allowedUnsafeSysctls],
-    ...(settings.podPidsLimit === undefined ? {} : { podPidsLimit: settings.podPidsLimit }),
-    cpuCfsQuota: settings.cpuCfsQuota,
+    ...(settings.podPidsLimit > 0 ? { podPidsLimit: settings.podPidsLimit } : {}),
+    cpuCfsQuota: settings.cpuCFSQuota,
     memoryCapacity: facts.capacity.memory,
   });
   await materials.start(signal);

@@ -1,10 +1,9 @@
 import { hostname } from 'node:os';
-import { type AgentConfig, type NodeMeta, parseLabel, parseTaint } from '../config/index.ts';
+import { type AgentConfig, type KubeletSettings, type NodeMeta, parseLabel, parseTaint } from '../config/index.ts';
 import type { Board, Capacity, SystemFacts } from '../hardware/index.ts';
 import { boardLabels } from '../hardware/index.ts';
 import type { Joined } from '../join/index.ts';
 import type { NodeIdentity } from '../kubelet/index.ts';
-import type { KubeletSettings } from './kubelet-args.ts';
 
 /** The share of the node's file system that k3s' evictionHard keeps free; Go holds it as a 32-bit float. */
 const EVICTION_SHARE = Math.fround(0.05);
@@ -23,6 +22,7 @@ export interface IdentityInput {
 /** Everything the Node object says about this board, from configuration, server and hardware. */
 export function nodeIdentity(input: IdentityInput): NodeIdentity {
   const { config, joined, settings, capacity, system, board, kubeletVersion } = input;
+  const { kubeReserved, systemReserved } = settings;
   const labels = [...settings.nodeLabels, ...config.nodeLabels].map((text) => parseLabel(text));
   const egress = ['cluster', 'pod'].includes(joined.config.egressSelectorMode);
   return {
@@ -42,9 +42,10 @@ export function nodeIdentity(input: IdentityInput): NodeIdentity {
     system,
     capacity,
     reserved: {
-      cpu: settings.reservedCpu,
-      memory: settings.reservedMemory,
-      ephemeralStorage: settings.reservedStorage + capacity.ephemeralStorage * EVICTION_SHARE,
+      cpu: kubeReserved.cpu + systemReserved.cpu,
+      memory: kubeReserved.memory + systemReserved.memory,
+      ephemeralStorage:
+        kubeReserved.ephemeralStorage + systemReserved.ephemeralStorage + capacity.ephemeralStorage * EVICTION_SHARE,
     },
     maxPods: settings.maxPods,
   };

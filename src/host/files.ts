@@ -28,6 +28,19 @@ export async function listFiles(dir: string): Promise<string[]> {
   }
 }
 
+/** Paths of the plain files below a folder, relative to it, links followed for files; undefined if there is no folder. */
+export async function listTree(dir: string): Promise<string[] | undefined> {
+  const found: string[] = [];
+  try {
+    for (const entry of await readdir(dir, { recursive: true, withFileTypes: true }))
+      if (!entry.isDirectory()) found.push(`${entry.parentPath}/${entry.name}`.slice(dir.length + 1));
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  return found;
+}
+
 /**
  * Replaces a file so that a power cut leaves the old or the new content, never a mix: temporary file, fsync, rename,
  * fsync of the folder. Parent folders are made (0755).

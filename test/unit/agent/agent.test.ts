@@ -1,31 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { kubeletSettings } from '../../../src/agent/kubelet-args.ts';
 import { type AgentStatus, duration, isHealthy, renderBoard, renderStatus } from '../../../src/agent/status.ts';
-
-test('reservations of both kinds add up, unknown arguments are named, needless ones are silent', () => {
-  const { settings, warnings } = kubeletSettings(
-    new Map([
-      ['kube-reserved', ['cpu=100m,memory=128Mi']],
-      ['system-reserved', ['cpu=0.2']],
-      ['max-pods', ['50']],
-      ['fail-cgroupv1', ['false']],
-      ['eviction-hard', ['memory.available<5%']],
-    ]),
-  );
-  assert.equal(settings.reservedCpu, 300);
-  assert.equal(settings.reservedMemory, 128 * 2 ** 20);
-  assert.equal(settings.maxPods, 50);
-  assert.deepEqual(warnings, ['--kubelet-arg=eviction-hard is not supported yet and has no effect']);
-});
-
-test('a value of the wrong kind is an error that names the argument', () => {
-  assert.throws(() => kubeletSettings(new Map([['max-pods', ['many']]])), {
-    code: 'CONFIG_INVALID',
-    message: /max-pods.*"many"/,
-  });
-  assert.throws(() => kubeletSettings(new Map([['kube-reserved', ['lots']]])), { code: 'CONFIG_INVALID' });
-});
 
 test('a status shows what fails, why, and what to do', () => {
   const status: AgentStatus = {

@@ -8,8 +8,9 @@ import {
   silentLogger,
   systemClock,
 } from '../core/index.ts';
+import { socketPath } from '../grpc/index.ts';
 import type { Exec } from '../host/index.ts';
-import { type Connection, createConnection, socketPath } from './client/connection.ts';
+import { type Connection, createConnection } from './client/connection.ts';
 import { createImageService } from './client/image-service.ts';
 import { createRuntimeService } from './client/runtime-service.ts';
 import { findProgram, searchPath } from './containerd/binary.ts';

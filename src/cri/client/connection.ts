@@ -1,208 +1,30 @@
-import * as grpc from '@grpc/grpc-js';
-import { AgentError, abortError } from '../../core/index.ts';
-import { decode, encode, type Schema } from '../proto/codec.ts';
-import type { CallOptions } from '../types.ts';
+import { AgentError } from '../../core/index.ts';
+import * as grpc from '../../grpc/index.ts';
 
-/** One method of a gRPC service: its path and the names of its messages in a schema. */
-export interface Method {
-  readonly path: string;
-  readonly schema: Schema;
-  readonly request: string;
-  readonly response: string;
+export type { Connection, Method, StreamOptions } from '../../grpc/index.ts';
+
+/** The connection to a runtime's socket. Errors as `types.ts` says: `CRI_` and gRPC's status. */
+export function createConnection(socket: string): grpc.Connection {
+  return grpc.createConnection({ socket, failure });
 }
 
-export type LinkState = 'idle' | 'connecting' | 'ready' | 'down' | 'closed';
-
-export interface UnaryOptions extends CallOptions {
-  /** containerd's own services want to know the namespace they work in. */
-  namespace?: string;
+/** containerd's own services want to know the namespace they work in. */
+export function inNamespace(namespace: string): grpc.Headers {
+  return { 'containerd-namespace': namespace };
 }
 
-export interface StreamOptions {
-  signal: AbortSignal;
-  namespace?: string;
-  onMessage: (message: unknown) => void;
-}
-
-/**
- * One HTTP/2 connection to a runtime's socket, shared by all services. It connects at the first call and again by
- * itself; calls while the socket can't be reached fail at once with `CRI_UNAVAILABLE`. Errors as `types.ts` says; an
- * aborted call throws an AbortError.
- */
-export interface Connection {
-  readonly socket: string;
-  unary(method: Method, request: object, options?: UnaryOptions): Promise<unknown>;
-  /** Resolves when the runtime ends the stream, rejects as a call does. */
-  stream(method: Method, request: object, options: StreamOptions): Promise<void>;
-  /** Drops the connection and its reconnect pause: the next call connects anew. For a runtime just (re)started. */
-  reconnect(): void;
-  state(): LinkState;
-  /** Resolves when {@link state} is no longer `from`. */
-  stateChange(from: LinkState, signal: AbortSignal): Promise<void>;
-  close(): void;
-}
-
-/** The kubelet's runtimeRequestTimeout. */
-const DEFAULT_TIMEOUT_MS = 120_000;
-/** execSync may answer twice 16 MiB (stdout and stderr); a list of containers of a full node is far below. */
-const MAX_MESSAGE = 40 * 1024 * 1024;
-
-const CHANNEL_OPTIONS: grpc.ChannelOptions = {
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 2_000,
-  'grpc.max_receive_message_length': MAX_MESSAGE,
-  'grpc.max_send_message_length': MAX_MESSAGE,
-  'grpc.use_local_subchannel_pool': 1,
-  'grpc.enable_retries': 0,
-  'grpc.enable_channelz': 0,
-  // The socket costs nothing while idle, and a state that falls to idle by itself would look like a loss.
-  'grpc.client_idle_timeout_ms': 2 ** 31 - 1,
-};
-
-/** `socket`: a path, with or without `unix://` (`unix:/path` too). */
-export function createConnection(socket: string): Connection {
-  const path = socketPath(socket);
-  const open = () => new grpc.Client(`unix:${path}`, grpc.credentials.createInsecure(), CHANNEL_OPTIONS);
-  let client = open();
-  let closed = false;
-  const wakers = new Set<() => void>();
-
-  const state = (): LinkState => (closed ? 'closed' : stateName(client.getChannel().getConnectivityState(false)));
-  const replace = (next: grpc.Client | undefined) => {
-    const old = client;
-    if (next) client = next;
-    else closed = true;
-    // Calls under way on the old connection end by themselves: close() lets them finish or fail.
-    old.close();
-    for (const wake of [...wakers]) wake();
-  };
-
-  return {
-    socket: path,
-    unary(method, request, options = {}) {
-      const { signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-      return new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(abortError());
-        const onAbort = () => call.cancel();
-        const call = client.makeUnaryRequest<object, unknown>(
-          method.path,
-          (value) => encode(method.schema, method.request, value),
-          (bytes) => decode(method.schema, method.response, bytes),
-          request,
-          metadataFor(options.namespace),
-          timeoutMs === Number.POSITIVE_INFINITY ? {} : { deadline: Date.now() + timeoutMs },
-          (error, value) => {
-            signal?.removeEventListener('abort', onAbort);
-            if (error) reject(signal?.aborted ? abortError() : toAgentError(error, path));
-            else resolve(value);
-          },
-        );
-        signal?.addEventListener('abort', onAbort, { once: true });
-      });
-    },
-    stream(method, request, { signal, namespace, onMessage }) {
-      return new Promise((resolve, reject) => {
-        if (signal.aborted) return reject(abortError());
-        const call = client.makeServerStreamRequest<object, unknown>(
-          method.path,
-          (value) => encode(method.schema, method.request, value),
-          (bytes) => decode(method.schema, method.response, bytes),
-          request,
-          metadataFor(namespace),
-          {},
-        );
-        const onAbort = () => call.cancel();
-        signal.addEventListener('abort', onAbort, { once: true });
-        const settle = (done: () => void) => {
-          signal.removeEventListener('abort', onAbort);
-          done();
-        };
-        call.on('data', onMessage);
-        call.on('error', (error: grpc.ServiceError) =>
-          settle(() => reject(signal.aborted ? abortError() : toAgentError(error, path))),
-        );
-        call.on('end', () => settle(resolve));
-      });
-    },
-    reconnect() {
-      if (!closed) replace(open());
-    },
-    state,
-    stateChange(from, signal) {
-      return new Promise((resolve, reject) => {
-        if (signal.aborted) return reject(abortError());
-        let settled = false;
-        const settle = () => {
-          settled = true;
-          wakers.delete(check);
-          signal.removeEventListener('abort', onAbort);
-        };
-        const onAbort = () => {
-          settle();
-          reject(abortError());
-        };
-        // Watches are one-shot and belong to one channel, which reconnect() may have replaced: so look again each time.
-        const check = () => {
-          if (settled) return;
-          if (state() !== from) {
-            settle();
-            resolve();
-          } else {
-            const channel = client.getChannel();
-            channel.watchConnectivityState(channel.getConnectivityState(false), Number.POSITIVE_INFINITY, check);
-          }
-        };
-        signal.addEventListener('abort', onAbort, { once: true });
-        wakers.add(check);
-        check();
-      });
-    },
-    close() {
-      if (!closed) replace(undefined);
-    },
-  };
-}
-
-/** The file path of a runtime endpoint such as `unix:///run/x.sock`. */
-export function socketPath(endpoint: string): string {
-  return endpoint.replace(/^unix:(\/\/)?(?=\/)/, '');
-}
-
-function stateName(state: grpc.connectivityState): LinkState {
-  switch (state) {
-    case grpc.connectivityState.READY:
-      return 'ready';
-    case grpc.connectivityState.CONNECTING:
-      return 'connecting';
-    case grpc.connectivityState.TRANSIENT_FAILURE:
-      return 'down';
-    case grpc.connectivityState.SHUTDOWN:
-      return 'closed';
-    default:
-      return 'idle';
-  }
-}
-
-function metadataFor(namespace: string | undefined): grpc.Metadata {
-  const metadata = new grpc.Metadata();
-  if (namespace !== undefined) metadata.set('containerd-namespace', namespace);
-  return metadata;
-}
-
-function toAgentError(error: grpc.ServiceError, path: string): AgentError {
-  const name = grpc.status[error.code] ?? 'UNKNOWN';
-  const message = error.details || error.message;
-  if (error.code === grpc.status.UNIMPLEMENTED && /runtime\.v1\./.test(message))
+function failure(status: string, message: string, path: string): AgentError {
+  if (status === 'UNIMPLEMENTED' && /runtime\.v1\./.test(message))
     return new AgentError({
       code: 'CRI_UNIMPLEMENTED',
       message: `the runtime at ${path} does not speak CRI v1 (${message})`,
       remedy: 'containerd 1.6 or newer, with its cri plugin not disabled, is needed',
     });
-  if (error.code === grpc.status.UNAVAILABLE)
+  if (status === 'UNAVAILABLE')
     return new AgentError({
       code: 'CRI_UNAVAILABLE',
       message,
       remedy: `look whether containerd runs and serves ${path}; its log says why not`,
     });
-  return new AgentError({ code: `CRI_${name}`, message });
+  return new AgentError({ code: `CRI_${status}`, message });
 }

@@ -1,4 +1,4 @@
-import { decode } from '../proto/codec.ts';
+import { decode } from '../../grpc/index.ts';
 import { containerdSchema } from '../proto/containerd.ts';
 
 /** What the agent cares about in one of containerd's own events. `exited` may come before CRI knows of it. */

@@ -9,7 +9,7 @@ import {
   silentLogger,
   systemClock,
 } from '../../core/index.ts';
-import type { Connection, Method } from '../client/connection.ts';
+import { type Connection, inNamespace, type Method } from '../client/connection.ts';
 import { containerdSchema } from '../proto/containerd.ts';
 import { criSchema } from '../proto/cri.ts';
 import type { RuntimeEvent, RuntimeEvents, RuntimeService } from '../types.ts';
@@ -106,7 +106,7 @@ export function createRuntimeEvents(options: RuntimeEventsOptions): RuntimeEvent
     connection.stream(
       SUBSCRIBE,
       { filters: filtersFor(topics, namespace) },
-      { signal, namespace, onMessage: (message) => onEnvelope(message, signal) },
+      { signal, headers: inNamespace(namespace), onMessage: (message) => onEnvelope(message, signal) },
     );
   const criEvents = (signal: AbortSignal) =>
     connection.stream(CRI_EVENTS, {}, { signal, onMessage: (message) => emit(fromCri(message as CriEvent)) });

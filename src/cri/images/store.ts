@@ -1,5 +1,5 @@
 import { errorCode } from '../../core/index.ts';
-import type { Connection, Method } from '../client/connection.ts';
+import { type Connection, inNamespace, type Method } from '../client/connection.ts';
 import { containerdSchema } from '../proto/containerd.ts';
 
 /** An image record of containerd (not CRI's view: one record a name). */
@@ -35,7 +35,8 @@ const READ = method('content.v1.Content', 'Read', 'ReadRequest', 'ReadResponse')
 const MAX_MANIFEST = 4 * 1024 * 1024;
 
 export function createImageStore(connection: Connection, namespace: string): ImageStore {
-  const call = (m: Method, request: object, signal: AbortSignal) => connection.unary(m, request, { signal, namespace });
+  const call = (m: Method, request: object, signal: AbortSignal) =>
+    connection.unary(m, request, { signal, headers: inNamespace(namespace) });
 
   const readJson = async (digest: string, signal: AbortSignal): Promise<Manifest | undefined> => {
     const parts: Buffer[] = [];
@@ -46,7 +47,7 @@ export function createImageStore(connection: Connection, namespace: string): Ima
       { digest },
       {
         signal: AbortSignal.any([signal, over.signal]),
-        namespace,
+        headers: inNamespace(namespace),
         onMessage: (message) => {
           const { data } = message as { data: Buffer };
           size += data.length;

@@ -1,4 +1,4 @@
-import { defineSchema } from './schema.ts';
+import { defineSchema } from '../../grpc/index.ts';
 
 /**
  * The parts of containerd's own API the agent uses (containerd/api, unchanged from 1.4 to 2.x): the events service, and

@@ -1,4 +1,4 @@
-import { defineSchema } from './schema.ts';
+import { defineSchema } from '../../grpc/index.ts';
 
 const SIGNALS =
   'RUNTIME_DEFAULT SIGABRT SIGALRM SIGBUS SIGCHLD SIGCLD SIGCONT SIGFPE SIGHUP SIGILL SIGINT SIGIO SIGIOT SIGKILL SIGPIPE SIGPOLL SIGPROF SIGPWR SIGQUIT SIGSEGV SIGSTKFLT SIGSTOP SIGSYS SIGTERM SIGTRAP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGUSR1 SIGUSR2 SIGVTALRM SIGWINCH SIGXCPU SIGXFSZ SIGRTMIN SIGRTMINPLUS1 SIGRTMINPLUS2 SIGRTMINPLUS3 SIGRTMINPLUS4 SIGRTMINPLUS5 SIGRTMINPLUS6 SIGRTMINPLUS7 SIGRTMINPLUS8 SIGRTMINPLUS9 SIGRTMINPLUS10 SIGRTMINPLUS11 SIGRTMINPLUS12 SIGRTMINPLUS13 SIGRTMINPLUS14 SIGRTMINPLUS15 SIGRTMAXMINUS14 SIGRTMAXMINUS13 SIGRTMAXMINUS12 SIGRTMAXMINUS11 SIGRTMAXMINUS10 SIGRTMAXMINUS9 SIGRTMAXMINUS8 SIGRTMAXMINUS7 SIGRTMAXMINUS6 SIGRTMAXMINUS5 SIGRTMAXMINUS4 SIGRTMAXMINUS3 SIGRTMAXMINUS2 SIGRTMAXMINUS1 SIGRTMAX';
@@ -75,7 +75,7 @@ export const criSchema = defineSchema({
       'capabilities=1:Capability privileged=2:bool namespaceOptions=3:NamespaceOption selinuxOptions=4:SELinuxOption runAsUser=5:Int64Value runAsGroup=12:Int64Value runAsUsername=6 readonlyRootfs=7:bool supplementalGroups=8:int64[] supplementalGroupsPolicy=17:GroupsPolicy noNewPrivs=11:bool maskedPaths=13:string[] readonlyPaths=14:string[] seccomp=15:SecurityProfile apparmor=16:SecurityProfile',
     LinuxContainerConfig: 'resources=1:LinuxResources securityContext=2:ContainerSecurity',
     Mount:
-      'containerPath=1 hostPath=2 readonly=3:bool selinuxRelabel=4:bool propagation=5:Propagation recursiveReadOnly=8:bool',
+      'containerPath=1 hostPath=2 readonly=3:bool selinuxRelabel=4:bool propagation=5:Propagation uidMappings=6:IdMapping[] gidMappings=7:IdMapping[] recursiveReadOnly=8:bool',
     Device: 'containerPath=1 hostPath=2 permissions=3',
     ContainerMetadata: 'name=1 attempt=2:uint32',
     ContainerConfig:

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decode, defineSchema, encode, WireError } from '../../../src/cri/proto/codec.ts';
 import { containerdSchema } from '../../../src/cri/proto/containerd.ts';
 import { criSchema } from '../../../src/cri/proto/cri.ts';
+import { decode, defineSchema, encode, WireError } from '../../../src/grpc/index.ts';
 
 const schema = defineSchema({
   enums: { Color: { names: ['RED', 'GREEN'], fallback: 'GREY' } },

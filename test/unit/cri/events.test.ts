@@ -4,9 +4,9 @@ import { AgentError } from '../../../src/core/index.ts';
 import type { Connection, StreamOptions } from '../../../src/cri/client/connection.ts';
 import { readEnvelope } from '../../../src/cri/events/decode.ts';
 import { createRuntimeEvents } from '../../../src/cri/events/index.ts';
-import { encode } from '../../../src/cri/proto/codec.ts';
 import { containerdSchema } from '../../../src/cri/proto/containerd.ts';
 import type { CriContainerStatus, RuntimeEvent, RuntimeService } from '../../../src/cri/types.ts';
+import { encode } from '../../../src/grpc/index.ts';
 
 const envelope = (topic: string, message: string, value: object) => ({
   namespace: 'k8s.io',

@@ -47,3 +47,21 @@ export function formatCpu(milli: number): string {
 export function formatKi(bytes: number): string {
   return bytes % 1024 === 0 ? `${bytes / 1024}Ki` : String(bytes);
 }
+
+const UNITS = ['', 'k', 'M', 'G', 'T', 'P', 'E'];
+
+/**
+ * A whole amount as the API writes it: with the largest unit that leaves a whole number, of 1024 (`64Mi`) or, for
+ * `decimal`, of 1000 (`128M`).
+ */
+export function formatAmount(amount: number, base: 'binary' | 'decimal' = 'binary'): string {
+  const step = base === 'binary' ? 1024 : 1000;
+  let value = Math.ceil(amount);
+  let unit = 0;
+  while (value !== 0 && value % step === 0 && unit < UNITS.length - 1) {
+    value /= step;
+    unit++;
+  }
+  const suffix = UNITS[unit] as string;
+  return `${value}${base === 'decimal' || unit === 0 ? suffix : `${suffix.toUpperCase()}i`}`;
+}

@@ -3,13 +3,12 @@ import { qosClassOf } from '../containers/qos.ts';
 import {
   CPU_PERIOD_US,
   hugepageLimits,
-  limitsOf,
+  isBounded,
   milliCpuToQuota,
   milliCpuToShares,
   podLimits,
   podRequests,
 } from '../containers/resources.ts';
-import { type AnyContainer, specOf } from '../containers/spec.ts';
 
 /** What a cgroup is bound to; what is left out is left as the kernel has it. */
 export interface CgroupResources {
@@ -36,10 +35,6 @@ export function podCgroupResources(
   options: { cpuCfsQuota: boolean; pidsLimit?: number | undefined },
 ): CgroupResources {
   const limits = podLimits(pod);
-  const level = specOf(pod).resources?.limits;
-  const all: AnyContainer[] = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
-  const everyLimits = (name: string) =>
-    level?.[name] !== undefined || all.every((container) => (limitsOf(container).get(name) ?? 0) > 0);
   const cpu = limits.get('cpu') ?? 0;
   const memory = limits.get('memory') ?? 0;
   const pages = hugepageLimits(limits);
@@ -50,8 +45,8 @@ export function podCgroupResources(
   if (qosClassOf(pod) === 'BestEffort') return { cpuShares: 2, ...common };
   return {
     cpuShares: milliCpuToShares(podRequests(pod).get('cpu') ?? 0),
-    ...(options.cpuCfsQuota && cpu > 0 && everyLimits('cpu') && { cpuQuota: milliCpuToQuota(cpu) }),
-    ...(memory > 0 && everyLimits('memory') && { memory }),
+    ...(options.cpuCfsQuota && cpu > 0 && isBounded(pod, 'cpu') && { cpuQuota: milliCpuToQuota(cpu) }),
+    ...(memory > 0 && isBounded(pod, 'memory') && { memory }),
     ...common,
   };
 }

@@ -4,8 +4,8 @@ import { oomScoreAdj } from './qos.ts';
 import {
   type Amounts,
   CPU_PERIOD_US,
+  effectiveLimits,
   hugepageLimits,
-  limitsOf,
   milliCpuToQuota,
   milliCpuToShares,
   podLimits,
@@ -28,7 +28,7 @@ export interface ResourceHost {
 
 /** One container's resources (kubelet kuberuntime_container_linux.go). Containers get no swap beyond their memory. */
 export function containerResources(pod: Pod, container: AnyContainer, host: ResourceHost): LinuxContainerResources {
-  const limits = limitsOf(container);
+  const limits = effectiveLimits(pod, container);
   const memory = limits.get('memory') ?? 0;
   const wanted = hugepageLimits(limits);
   const unified: Record<string, string> = {};
@@ -38,7 +38,7 @@ export function containerResources(pod: Pod, container: AnyContainer, host: Reso
     if (host.swapController) unified['memory.swap.max'] = '0';
   }
   return {
-    ...cpu(requestsOf(container), limits, host),
+    ...cpu(new Map([...limits, ...requestsOf(container)]), limits, host),
     ...(memory > 0 && { memoryLimitInBytes: memory }),
     ...(memory > 0 && host.cgroupVersion === 1 && host.swapController && { memorySwapLimitInBytes: memory }),
     oomScoreAdj: oomScoreAdj(pod, container, host.memoryCapacity),

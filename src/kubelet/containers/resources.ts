@@ -33,40 +33,50 @@ function max(into: Amounts, from: Amounts): void {
 }
 
 /**
- * What all containers of a pod may use at one time: app containers with sidecars, or an init container with the
- * sidecars started before it, whichever is more (component-helpers resource/helpers.go).
+ * What the containers of a pod use at one time: each app container, then for each init container what it and the
+ * sidecars before it use together (component-helpers resource/helpers.go).
  */
-function total(pod: Pod, of: (container: AnyContainer) => Amounts): Amounts {
-  const running: Amounts = new Map();
-  for (const container of pod.spec.containers) add(running, of(container));
+function needs(
+  pod: Pod,
+  of: (container: AnyContainer) => Amounts,
+): { apps: Amounts[]; init: Amounts[]; sidecars: Amounts } {
   const sidecars: Amounts = new Map();
-  const starting: Amounts = new Map();
-  for (const container of pod.spec.initContainers ?? []) {
-    const amounts = of(container);
-    if (isSidecar(container)) {
-      add(sidecars, amounts);
-      max(starting, sidecars);
-    } else {
-      const together: Amounts = new Map(sidecars);
-      add(together, amounts);
-      max(starting, together);
-    }
-  }
+  const init = (pod.spec.initContainers ?? []).map((container) => {
+    const together: Amounts = new Map(sidecars);
+    add(together, of(container));
+    if (isSidecar(container)) add(sidecars, of(container));
+    return together;
+  });
+  return { apps: pod.spec.containers.map(of), init, sidecars };
+}
+
+/** App containers with sidecars, or an init container with the sidecars started before it, whichever is more. */
+function total(pod: Pod, of: (container: AnyContainer) => Amounts): Amounts {
+  const { apps, init, sidecars } = needs(pod, of);
+  const running: Amounts = new Map();
+  for (const amounts of apps) add(running, amounts);
   add(running, sidecars);
-  max(running, starting);
+  for (const amounts of init) max(running, amounts);
   return running;
 }
 
+/** What may be set for a pod as a whole. */
+function isPodLevel(name: string): boolean {
+  return name === 'cpu' || name === 'memory' || name.startsWith('hugepages-');
+}
+
 function override(amounts: Amounts, list: Readonly<Record<string, string | number>> | undefined): Amounts {
-  for (const [name, value] of parseAmounts(list))
-    if (name === 'cpu' || name === 'memory' || name.startsWith('hugepages-')) amounts.set(name, value);
+  for (const [name, value] of parseAmounts(list)) if (isPodLevel(name)) amounts.set(name, value);
   return amounts;
 }
 
 /** Requests of the whole pod. Overhead (RuntimeClass) is added unless told otherwise. */
 export function podRequests(pod: Pod, options: { overhead?: boolean } = {}): Amounts {
   const level = specOf(pod).resources;
-  const amounts = override(override(total(pod, requestsOf), level?.limits), level?.requests);
+  const amounts = override(total(pod, requestsOf), level?.requests);
+  // As the API server's defaulting has it: a limit is a request too where nobody asks for anything.
+  for (const [name, value] of parseAmounts(level?.limits))
+    if (isPodLevel(name) && !amounts.has(name)) amounts.set(name, value);
   if (options.overhead !== false) add(amounts, parseAmounts(pod.spec.overhead));
   return amounts;
 }
@@ -75,8 +85,25 @@ export function podRequests(pod: Pod, options: { overhead?: boolean } = {}): Amo
 export function podLimits(pod: Pod, options: { overhead?: boolean } = {}): Amounts {
   const amounts = override(total(pod, limitsOf), specOf(pod).resources?.limits);
   if (options.overhead !== false)
-    for (const [name, value] of parseAmounts(pod.spec.overhead))
-      if (amounts.has(name)) amounts.set(name, (amounts.get(name) ?? 0) + value);
+    for (const [name, value] of parseAmounts(pod.spec.overhead)) {
+      const limit = amounts.get(name) ?? 0;
+      if (limit > 0) amounts.set(name, limit + value);
+    }
+  return amounts;
+}
+
+/** True if the sum of a pod's limits binds it: all containers have one, or the pod itself. */
+export function isBounded(pod: Pod, name: 'cpu' | 'memory'): boolean {
+  if ((parseAmounts(specOf(pod).resources?.limits).get(name) ?? 0) > 0) return true;
+  const { apps, init } = needs(pod, limitsOf);
+  return [...apps, ...init].every((amounts) => (amounts.get(name) ?? 0) > 0);
+}
+
+/** A container's limits; what it leaves out of cpu, memory and huge pages is what the pod as a whole may use. */
+export function effectiveLimits(pod: Pod, container: AnyContainer): Amounts {
+  const amounts = limitsOf(container);
+  for (const [name, value] of parseAmounts(specOf(pod).resources?.limits))
+    if (isPodLevel(name) && (amounts.get(name) ?? 0) === 0) amounts.set(name, value);
   return amounts;
 }
 

@@ -1,12 +1,13 @@
 import { rfc3339 } from '../../../core/index.ts';
 import type { ContainerStatus, Pod, PodStatus } from '../../../kube/index.ts';
+import { qosClassOf } from '../../containers/qos.ts';
 import type { PodMemory } from '../memory.ts';
 import { type ContainerKind, containersOf, type PodView } from '../model.ts';
 import { usableSandbox } from '../plan-running.ts';
 import { conditionsOf } from './conditions.ts';
 import { containerStatusOf } from './container-status.ts';
 import { phaseOf } from './phase.ts';
-import { podResourcesOf, qosClassOf } from './resources.ts';
+import { podResourcesOf } from './resources.ts';
 
 export interface StatusFacts {
   pod: Pod;

@@ -5,7 +5,7 @@ import { abortError, type Clock } from '../../../core/index.ts';
 import { LogLineParser } from './line-parser.ts';
 import { openLog } from './open.ts';
 import type { LogOptions } from './options.ts';
-import { olderPieces } from './rotated.ts';
+import { missedPieces, olderPieces } from './rotated.ts';
 import { tailStart } from './tail.ts';
 
 const CHUNK = 64 * 1024;
@@ -68,9 +68,11 @@ export async function readLog(reading: LogReading): Promise<void> {
         position = await pump.file(file, position, Number.POSITIVE_INFINITY);
         const next = await openLog(path).catch(() => undefined);
         if (next !== undefined) {
-          await file.close();
+          const old = file;
           file = next;
           position = 0;
+          parser.reset();
+          await missedPieces({ path, old, next, push: pump.push, signal }).finally(() => old.close());
           parser.reset();
           continue;
         }

@@ -1,7 +1,8 @@
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { abortError } from '../../../core/index.ts';
+import { logPieces } from '../../logs/index.ts';
 import { isComplete, MAX_HEAD } from './line-parser.ts';
 import { openLog } from './open.ts';
 import type { LogOptions } from './options.ts';
@@ -49,13 +50,31 @@ export async function olderPieces({ path, missing, options, push, signal }: Olde
 /** Newest first. */
 async function rotatedFiles(path: string): Promise<Piece[]> {
   const folder = dirname(path);
-  const prefix = `${basename(path)}.`;
-  const names = await readdir(folder).catch(() => [] as string[]);
-  return names
-    .filter((name) => name.startsWith(prefix) && /^\d{8}-\d{6}(\.gz)?$/.test(name.slice(prefix.length)))
-    .sort()
-    .reverse()
-    .map((name) => ({ path: join(folder, name), compressed: name.endsWith('.gz') }));
+  const { kept } = logPieces(path, await readdir(folder).catch(() => []));
+  return kept.reverse().map((name) => ({ path: join(folder, name), compressed: name.endsWith('.gz') }));
+}
+
+export interface MissedPieces {
+  path: string;
+  /** The file that was read to its end, and the one in use now. */
+  old: FileHandle;
+  next: FileHandle;
+  push(chunk: Buffer): Promise<void>;
+  signal: AbortSignal;
+}
+
+/** Shows what was put aside between two files: a slow client may still read one when the next but one is begun. */
+export async function missedPieces({ path, old, next, push, signal }: MissedPieces): Promise<void> {
+  const [read, current] = await Promise.all([old.stat(), next.stat()]);
+  const missed: Piece[] = [];
+  for (const piece of await rotatedFiles(path)) {
+    const facts = await stat(piece.path).catch(() => undefined);
+    if (facts === undefined || facts.ino === current.ino) continue;
+    // A packed piece has another inode than the file it was made from, but keeps its time.
+    if (facts.ino === read.ino || facts.mtimeMs <= read.mtimeMs) break;
+    missed.push(piece);
+  }
+  for (const piece of missed.reverse()) await show({ piece, lines: undefined, push, signal });
 }
 
 async function show(init: {

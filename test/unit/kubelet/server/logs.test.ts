@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { appendFile, mkdtemp, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, rename, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { systemClock } from '../../../../src/core/index.ts';
+import { compressLog } from '../../../../src/kubelet/logs/compress.ts';
 import { LogLineParser } from '../../../../src/kubelet/server/logs/line-parser.ts';
 import { type LogOptions, logOptions } from '../../../../src/kubelet/server/logs/options.ts';
 import { readLog } from '../../../../src/kubelet/server/logs/reader.ts';
@@ -226,6 +227,30 @@ test('following shows new lines, goes on through rotation and truncation, and en
   reading.end();
   await reading.done;
   assert.equal(reading.text(), 'one\ntwo\nlate\nthree\n4\nlast\n');
+});
+
+test('a slow follower misses nothing though the log was put aside and packed twice meanwhile', async () => {
+  const path = await file(line('one'));
+  let go: () => void = () => {};
+  const reading = read(path, { follow: true }, () => new Promise<void>((resolve) => (go = resolve)));
+  await reading.until((t) => t === 'one\n');
+  const [first, second] = [`${path}.20260102-030405`, `${path}.20260102-030415`];
+  await appendFile(path, line('two'));
+  await utimes(path, 1_000, 1_000);
+  await rename(path, first);
+  await writeFile(path, line('three'));
+  await utimes(path, 2_000, 2_000);
+  await compressLog(first, new AbortController().signal);
+  await rename(path, second);
+  await writeFile(path, line('four'));
+  for (const want of ['two\n', 'three\n', 'four\n']) {
+    go();
+    await reading.until((t) => t.endsWith(want));
+  }
+  go();
+  reading.end();
+  await reading.done;
+  assert.equal(reading.text(), 'one\ntwo\nthree\nfour\n');
 });
 
 test('following ends when the client is gone', async () => {

@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os';
 import type { AgentConfig, KubeletSettings, NodeMeta } from '../config/index.ts';
-import { AgentError, type Cidr, type Clock, cidrContains, type Logger, parseCidr } from '../core/index.ts';
+import { type Cidr, type Clock, cidrContains, type Logger, parseCidr } from '../core/index.ts';
 import type { Cri } from '../cri/index.ts';
 import { type Exec, readText } from '../host/index.ts';
-import { Informer, isNotFound, KubeEventRecorder, type Node, type Service } from '../kube/index.ts';
+import { Informer, KubeEventRecorder, type Node, type Service } from '../kube/index.ts';
 import {
   ApiPodSource,
   createDocuments,
@@ -26,6 +26,7 @@ import { imageArrival, patientRuntime } from './arriving-images.ts';
 import type { HostFacts } from './host-facts.ts';
 import { nodeIdentity } from './node-identity.ts';
 import type { AgentPaths } from './paths.ts';
+import { runtimeClassHandlers } from './runtime-classes.ts';
 import type { Stack } from './stack.ts';
 import type { Uplink } from './uplink.ts';
 
@@ -153,10 +154,11 @@ interface PodsInput extends KubeletInput {
 /** What newer runtimes can do with mounts and users; a runtime that says nothing can do neither. */
 async function runtimeSupports({ cri, signal }: KubeletInput) {
   const status = await cri.runtime.status({ signal }).catch(() => undefined);
-  const features = status?.runtimeHandlers.find((handler) => handler.name === '')?.features;
+  const handlers = status?.runtimeHandlers ?? [];
+  const features = handlers.find((handler) => handler.name === '')?.features;
   return {
     recursiveReadOnly: features?.recursiveReadOnlyMounts ?? false,
-    userNamespaces: features?.userNamespaces ?? false,
+    userNamespaces: new Map(handlers.map(({ name, features }) => [name, features?.userNamespaces ?? false])),
     supplementalGroupsPolicy: status?.features?.supplementalGroupsPolicy ?? false,
   };
 }
@@ -195,11 +197,12 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     runtimeSupports: await runtimeSupports(input),
     // Kubernetes 1.32 let names of environment variables be nearly anything.
     relaxedEnvNames: serverMinor >= 32,
-    runtimeHandler: (className, inner) => runtimeHandler(input, className, inner),
+    runtimeHandler: runtimeClassHandlers({ client, path: paths.runtimeClasses }),
     seccompDefault: settings.seccompDefault,
     // ServiceLB's pods of k3s need these two (pkg/daemons/agent/agent_linux.go).
     allowedUnsafeSysctls: ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', ...settings.allowedUnsafeSysctls],
     ...(settings.podPidsLimit > 0 ? { podPidsLimit: settings.podPidsLimit } : {}),
+    kernelRelease: facts.system.kernelVersion,
     cpuCfsQuota: settings.cpuCFSQuota,
     memoryCapacity: facts.capacity.memory,
   });
@@ -264,23 +267,6 @@ function serviceInformer({ uplink, clock, log }: KubeletInput): Informer<Service
     clock,
     log: log.child({ part: 'services' }),
   });
-}
-
-async function runtimeHandler({ uplink }: KubeletInput, className: string, signal: AbortSignal): Promise<string> {
-  try {
-    const found = await uplink.kubelet.get<{ handler?: string }>(
-      `/apis/node.k8s.io/v1/runtimeclasses/${encodeURIComponent(className)}`,
-      { signal },
-    );
-    return found.handler ?? '';
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-    throw new AgentError({
-      code: 'RUNTIME_CLASS',
-      message: `runtimeclass.node.k8s.io "${className}" not found`,
-      cause: error,
-    });
-  }
 }
 
 function kubeletServer(input: KubeletInput, pods: PodManager) {

@@ -7,6 +7,7 @@ export interface AgentPaths {
   conflist: string;
   cniConfDir: string;
   desiredPods: string;
+  runtimeClasses: string;
   kubeletDir: string;
   nodePullConfig: string;
 }
@@ -21,6 +22,7 @@ export function agentPaths(dataDir: string): AgentPaths {
     conflist: `${agentDir}/etc/cni/net.d/10-flannel.conflist`,
     cniConfDir: `${agentDir}/etc/cni/net.d`,
     desiredPods: `${agentDir}/k3s-agent-pods.json`,
+    runtimeClasses: `${agentDir}/k3s-agent-runtime-classes.json`,
     kubeletDir: '/var/lib/kubelet',
     nodePullConfig: '/var/lib/kubelet/config.json',
   };

@@ -114,6 +114,8 @@ export interface Mount {
   readonly?: boolean;
   selinuxRelabel?: boolean;
   propagation?: 'PROPAGATION_PRIVATE' | 'PROPAGATION_HOST_TO_CONTAINER' | 'PROPAGATION_BIDIRECTIONAL';
+  uidMappings?: IdMapping[];
+  gidMappings?: IdMapping[];
   recursiveReadOnly?: boolean;
 }
 

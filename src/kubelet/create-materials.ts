@@ -5,8 +5,10 @@ import type { Secret } from '../kube/index.ts';
 import { admit, assertWellFormed } from './admission/index.ts';
 import { createCgroupManager } from './cgroups/index.ts';
 import { makePodFolders } from './containers/files.ts';
-import { hasAppArmor, hasSwapController, hugepageUnits } from './containers/host-facts.ts';
+import { hasAppArmor, hasSwapController, hugepageUnits, thermalPaths } from './containers/host-facts.ts';
 import { containerHash, isComponent, logFolder } from './containers/index.ts';
+import { subordinateIds } from './containers/subordinate-ids.ts';
+import { createUserNamespaces } from './containers/user-namespaces.ts';
 import { type MakingContext, makeContainerMaterials, makeSandboxMaterials } from './making.ts';
 import type { MaterialsOptions, PodMaterials } from './materials.ts';
 import { createReferences, createTokens } from './references/index.ts';
@@ -58,6 +60,11 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
       hugepageUnits: [],
     },
     security: { seccompRoot: join(layout.rootDir, 'seccomp'), seccompDefault: options.seccompDefault ?? false },
+    users: createUserNamespaces({
+      podDir: layout.podDir,
+      podsOnDisk: () => podsOnDisk(layout),
+      range: () => subordinateIds(exec),
+    }),
   };
 
   let appArmor = true;
@@ -68,6 +75,7 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
       await volumes.start(signal);
       await cgroups.start(signal);
       appArmor = await hasAppArmor();
+      making.security.maskedPaths = await thermalPaths();
       making.host.hugepageUnits = await hugepageUnits();
       making.host.swapController = await hasSwapController(
         options.cgroups.version,
@@ -82,6 +90,7 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     admit: (pod, active) =>
       admit(pod, active, node(), {
         allowedUnsafeSysctls: options.allowedUnsafeSysctls ?? [],
+        kernelRelease: options.kernelRelease,
         appArmor,
         supplementalGroupsPolicy: options.runtimeSupports?.supplementalGroupsPolicy === true,
       }),
@@ -114,6 +123,7 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     async release(podUid, signal) {
       const outcomes = await Promise.allSettled([volumes.release(podUid, signal), cgroups.release(podUid, signal)]);
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+      making.users.release(podUid);
     },
     async removeLogs(pod) {
       await rm(join(logDir, logFolder(pod)), { recursive: true, force: true });

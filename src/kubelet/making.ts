@@ -1,4 +1,5 @@
 import { AgentError, describeError, errorCode, isAbort } from '../core/index.ts';
+import type { IdMapping } from '../cri/types.ts';
 import type { Pod } from '../kube/index.ts';
 import type { CgroupManager } from './cgroups/index.ts';
 import { etcHostsMount, makeLogFolder, readResolvConf, terminationLogMount } from './containers/files.ts';
@@ -14,12 +15,11 @@ import {
   planMounts,
   podDns,
   podHostname,
-  podLongName,
   type ResourceHost,
   type SecurityOptions,
   serviceVariables,
-  verifyNonRoot,
 } from './containers/index.ts';
+import type { UserNamespaces } from './containers/user-namespaces.ts';
 import type { ContainerMaterials, ContainerRequest, MaterialsOptions, SandboxMaterials } from './materials.ts';
 import { type Referenced, type References, referenceKey } from './references/index.ts';
 import { makeMounts } from './subpaths.ts';
@@ -35,6 +35,7 @@ export interface MakingContext {
   cgroups: CgroupManager;
   host: ResourceHost;
   security: SecurityOptions;
+  users: UserNamespaces;
 }
 
 export async function makeSandboxMaterials(
@@ -48,11 +49,7 @@ export async function makeSandboxMaterials(
   try {
     const className = pod.spec.runtimeClassName;
     const runtimeHandler = className ? await options.runtimeHandler(className, signal) : '';
-    if (pod.spec.hostUsers === false && options.runtimeSupports?.userNamespaces !== true)
-      throw new AgentError({
-        code: 'POD_SANDBOX_CONFIG',
-        message: `RuntimeClass handler "${runtimeHandler}" does not support user namespaces`,
-      });
+    if (pod.spec.hostUsers === false) assertUserNamespaces(runtimeHandler, options.runtimeSupports?.userNamespaces);
     const own = dns.resolvConf ? parseResolvConf(await readResolvConf(dns.resolvConf)) : parseResolvConf('');
     const { config, notices } = podDns(pod, { dns, host: own, hostIps: options.node().hostIps });
     const sandbox = makeSandboxConfig(pod, {
@@ -62,16 +59,25 @@ export async function makeSandboxMaterials(
       dns: config,
       hostname: podHostname(pod, dns.clusterDomain),
       host,
+      users: await usersOf(pod, context),
     });
     return { config: sandbox, runtimeHandler, notices };
   } catch (cause) {
     if (isAbort(cause) || signal.aborted) throw cause;
-    throw new AgentError({
-      code: 'POD_SANDBOX_CONFIG',
-      message: `failed to generate sandbox config for pod "${podLongName(pod)}": ${describeError(cause)}`,
-      cause,
-    });
+    throw new AgentError({ code: 'POD_SANDBOX_CONFIG', message: describeError(cause), cause });
   }
+}
+
+/** Throws with upstream's text unless the handler's runtime can map users. `handlers`: what the runtime told of each. */
+function assertUserNamespaces(handler: string, handlers: ReadonlyMap<string, boolean> | undefined): void {
+  if (handlers?.get(handler) === true) return;
+  const who = handler === '' ? 'runtime' : `RuntimeClass handler "${handler}"`;
+  const unknown = handlers?.size && !handlers.has(handler) ? `: the handler "${handler}" is not known` : '';
+  throw new Error(`can't set \`spec.hostUsers: false\`, ${who} does not support user namespaces${unknown}`);
+}
+
+async function usersOf(pod: Pod, { users }: MakingContext): Promise<IdMapping | undefined> {
+  return pod.spec.hostUsers === false ? users.forPod(pod.metadata.uid as string) : undefined;
 }
 
 export async function makeContainerMaterials(
@@ -82,7 +88,6 @@ export async function makeContainerMaterials(
   const { pod, container, restartCount, podIps, volumes, image } = request;
   const { options, layout, host, security } = context;
   try {
-    verifyNonRoot(pod, container, image);
     const { variables, notices } = await environment(request, context, signal);
     const planned = planMounts(container, volumes, {
       environment: variables,
@@ -105,6 +110,7 @@ export async function makeContainerMaterials(
       environment: variables,
       mounts: [...mounts, ...(hosts ? [hosts] : []), ...(message ? [message] : [])],
       targetContainerId: request.targetContainerId,
+      users: await usersOf(pod, context),
       host,
       security,
     });

@@ -161,6 +161,8 @@ export interface MaterialsOptions {
   /** KubeletConfiguration seccompDefault. */
   seccompDefault?: boolean;
   allowedUnsafeSysctls?: readonly string[];
+  /** As uname tells it; decides which sysctls are safe. */
+  kernelRelease?: string;
   /** KubeletConfiguration podPidsLimit; no limit when left out. */
   podPidsLimit?: number;
   /** False: limits.cpu sets no quota (KubeletConfiguration cpuCFSQuota). */
@@ -168,7 +170,12 @@ export interface MaterialsOptions {
   /** Bytes of RAM, for OOM scores. */
   memoryCapacity: number;
   /** What the runtime's Status said of its features. */
-  runtimeSupports?: { recursiveReadOnly?: boolean; userNamespaces?: boolean; supplementalGroupsPolicy?: boolean };
+  runtimeSupports?: {
+    recursiveReadOnly?: boolean;
+    /** By runtime handler; empty if the runtime tells nothing of its handlers. */
+    userNamespaces?: ReadonlyMap<string, boolean>;
+    supplementalGroupsPolicy?: boolean;
+  };
   /** Names of environment variables as servers from 1.32 allow them (true when left out), or only C identifiers. */
   relaxedEnvNames?: boolean;
 }

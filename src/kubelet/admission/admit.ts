@@ -1,6 +1,6 @@
 import { describeError } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
-import { needsAppArmor } from '../containers/security.ts';
+import { appArmorFault } from '../containers/apparmor.ts';
 import { isStaticPod, specOf } from '../containers/spec.ts';
 import type { Admission, NodeFacts } from '../materials.ts';
 import { shortage } from './fit.ts';
@@ -12,6 +12,8 @@ import { untoleratedTaint } from './taints.ts';
 
 export interface AdmissionRules {
   allowedUnsafeSysctls: readonly string[];
+  /** As uname tells it; decides which sysctls are safe. All are when left out. */
+  kernelRelease?: string | undefined;
   /** The runtime applies supplementalGroupsPolicy Strict. */
   supplementalGroupsPolicy?: boolean;
   /** The kernel has AppArmor on; not checked when left out. */
@@ -24,7 +26,8 @@ function no(reason: string, message: string): Admission {
 
 /**
  * Whether a pod bound to this node may run on it: the checks, their order, reasons and texts of the kubelet
- * (pkg/kubelet/lifecycle/predicate.go). Never throws; a pod that can't be understood is not admitted.
+ * (pkg/kubelet/kubelet.go, sysctl/allowlist.go, lifecycle/predicate.go, lifecycle/handlers.go). Never throws; a pod that
+ * can't be understood is not admitted.
  */
 export function admit(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: AdmissionRules): Admission {
   try {
@@ -36,6 +39,9 @@ export function admit(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: 
 }
 
 function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: AdmissionRules): Admission {
+  const { allowedUnsafeSysctls: allowedUnsafe, kernelRelease } = rules;
+  const sysctl = forbiddenSysctl(pod, { allowedUnsafe, kernelRelease });
+  if (sysctl !== undefined) return no('SysctlForbidden', sysctl);
   const os = pod.metadata.labels?.['kubernetes.io/os'];
   if (os !== undefined && os !== 'linux')
     return no(
@@ -46,10 +52,6 @@ function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: Admissi
     return no('PodOSNotSupported', "Failed to admit pod as the OS field doesn't match node OS");
   if (specOf(pod).securityContext?.supplementalGroupsPolicy === 'Strict' && rules.supplementalGroupsPolicy !== true)
     return no('SupplementalGroupsPolicyNotSupported', 'SupplementalGroupsPolicy=Strict is not supported in this node');
-  const sysctl = forbiddenSysctl(pod, rules.allowedUnsafeSysctls);
-  if (sysctl !== undefined) return no('SysctlForbidden', sysctl);
-  if (rules.appArmor === false && needsAppArmor(pod))
-    return no('AppArmor', 'Cannot enforce AppArmor: AppArmor is not enabled on the host');
   const short = shortage(pod, active, node.allocatable);
   if (short)
     return no(
@@ -65,6 +67,11 @@ function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: Admissi
     return predicate('NodePorts', "node(s) didn't have free ports for the requested pod ports");
   if (!isStaticPod(pod) && untoleratedTaint(node.taints, pod.spec.tolerations ?? []))
     return predicate('TaintToleration', 'node(s) had untolerated taint(s)');
+  // A pod that runs already was let in when its profile could be had.
+  if (rules.appArmor !== undefined && (pod.status?.phase ?? 'Pending') === 'Pending') {
+    const fault = appArmorFault(pod, rules.appArmor);
+    if (fault !== undefined) return no('AppArmor', fault);
+  }
   return { admitted: true };
 }
 

@@ -19,7 +19,8 @@ function hostPorts(pod: Pod): HostPort[] {
   );
 }
 
-const any = (ip: string) => ip === '0.0.0.0' || ip === '::';
+/** `::` stands for itself only, so that a port can be published once for each family (kube-scheduler HostPortInfo). */
+const any = (ip: string) => ip === '0.0.0.0';
 
 /** True if a host port the pod asks for is taken by another pod of the node. */
 export function portsTaken(pod: Pod, active: readonly Pod[]): boolean {

@@ -1,4 +1,4 @@
-import type { ContainerConfig, Mount } from '../../cri/types.ts';
+import type { ContainerConfig, IdMapping, Mount } from '../../cri/types.ts';
 import type { Pod } from '../../kube/index.ts';
 import { configError } from './errors.ts';
 import { expand } from './expansion.ts';
@@ -16,6 +16,8 @@ export interface ContainerContext {
   environment: ReadonlyMap<string, string>;
   mounts: readonly Mount[];
   targetContainerId?: string | undefined;
+  /** Of a pod with its own user namespace: files of its volumes belong to the same users inside as they do outside. */
+  users?: IdMapping | undefined;
   host: ResourceHost;
   security: SecurityOptions;
 }
@@ -27,7 +29,7 @@ const MAX_ARGUMENT = 1024 * 1024;
  * A container's configuration (kubelet generateContainerConfig). Pure. Throws `CONTAINER_CONFIG` with upstream's text.
  */
 export function makeContainerConfig(context: ContainerContext): ContainerConfig {
-  const { pod, container, restartCount, environment } = context;
+  const { pod, container, restartCount, environment, users } = context;
   verifyNonRoot(pod, container, context.image);
   const lookup = (name: string) => environment.get(name);
   const expanded = (list: readonly string[] | undefined) =>
@@ -46,7 +48,9 @@ export function makeContainerConfig(context: ContainerContext): ContainerConfig 
     ...(args && { args }),
     workingDir: container.workingDir ?? '',
     envs: [...environment].map(([key, value]) => ({ key, value })),
-    mounts: [...context.mounts],
+    mounts: users
+      ? context.mounts.map((mount) => ({ ...mount, uidMappings: [users], gidMappings: [users] }))
+      : [...context.mounts],
     labels: containerLabels(pod, container),
     annotations: containerAnnotations(pod, container, restartCount),
     logPath: containerLogPath(container.name, restartCount),

@@ -13,18 +13,25 @@ export interface ResolvConf {
 const MAX_SERVERS = 3;
 const MAX_SEARCHES = 32;
 const MAX_SEARCH_CHARS = 2048;
+/** A longer one makes some resolvers abort. */
+const MAX_SEARCH_PATH = 253;
 
-/** Nameservers add up; of several search or options lines the last one counts (kubelet pkg/kubelet/network/dns). */
+/**
+ * Nameservers add up, and options, of which a later one overrules; of several search lines the last one counts (kubelet
+ * pkg/kubelet/network/dns/dns.go). A lone dot, the root, is no search path.
+ */
 export function parseResolvConf(text: string): ResolvConf {
   const out: ResolvConf = { servers: [], searches: [], options: [] };
+  const options = new Map<string, string>();
   for (const line of text.slice(0, 1024 * 1024).split('\n')) {
     const trimmed = line.trim();
     if (trimmed.startsWith('#')) continue;
     const [word, ...rest] = trimmed.split(/\s+/);
     if (word === 'nameserver' && rest[0]) out.servers.push(rest[0]);
-    else if (word === 'search') out.searches = rest.map((s) => (s === '.' ? s : s.replace(/\.$/, '')));
-    else if (word === 'options') out.options = rest;
+    else if (word === 'search') out.searches = rest.filter((s) => s !== '.').map((s) => s.replace(/\.$/, ''));
+    else if (word === 'options') for (const option of rest) options.set(option.split(':')[0] as string, option);
   }
+  out.options = [...options.values()];
   return out;
 }
 
@@ -111,7 +118,7 @@ function fit(config: ResolvConf, notices: Notice[]): ResolvConf {
     );
   }
   const asked = searches.length;
-  searches = searches.slice(0, MAX_SEARCHES);
+  searches = searches.slice(0, MAX_SEARCHES).filter((path) => path.length <= MAX_SEARCH_PATH);
   while (searches.length > 0 && searches.join(' ').length > MAX_SEARCH_CHARS) searches = searches.slice(0, -1);
   if (searches.length < asked)
     notices.push(

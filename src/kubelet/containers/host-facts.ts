@@ -22,7 +22,18 @@ export async function hasSwapController(version: 1 | 2, mount: string, kubepods:
   return exists(file);
 }
 
-/** True if the kernel has AppArmor on. */
+/** True if the kernel has AppArmor on, and its files are there for the runtime to use. */
 export async function hasAppArmor(): Promise<boolean> {
-  return ((await readText('/sys/module/apparmor/parameters/enabled')) ?? '').startsWith('Y');
+  const enabled = (await readText('/sys/module/apparmor/parameters/enabled')) ?? '';
+  return enabled.startsWith('Y') && (await exists('/sys/kernel/security/apparmor'));
+}
+
+/** `/sys/devices/system/cpu/cpuN/thermal_throttle` of all processors: containers must not read a neighbour's load there. */
+export async function thermalPaths(root = '/sys/devices/system/cpu'): Promise<string[]> {
+  const cpus = (await readdir(root).catch(() => [])).filter((name) => /^cpu\d+$/.test(name));
+  const paths = cpus
+    .sort((a, b) => Number(a.slice(3)) - Number(b.slice(3)))
+    .map((cpu) => join(root, cpu, 'thermal_throttle'));
+  const there = await Promise.all(paths.map(exists));
+  return paths.filter((_, i) => there[i]);
 }

@@ -11,15 +11,20 @@ export interface PodHostname {
   domain: string;
 }
 
-const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const MAX_LABEL = 63;
+const MAX_SUBDOMAIN = 253;
+const LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
+const SUBDOMAIN = `${LABEL}(\\.${LABEL})*`;
 
-/** Host name and domain of a pod (kubelet GeneratePodHostNameAndDomain). Throws `POD_HOSTNAME` with upstream's text. */
+/**
+ * Host name and domain of a pod (kubelet GeneratePodHostNameAndDomain, GetNodenameForKernel). Throws `POD_HOSTNAME`
+ * with upstream's text.
+ */
 export function podHostname(pod: Pod, clusterDomain: string): PodHostname {
   const spec = specOf(pod);
-  if (spec.hostnameOverride !== undefined && spec.hostnameOverride !== '') {
-    const name = spec.hostnameOverride;
-    if (name.length > 64)
-      throw fault(`pod HostnameOverride "${name.slice(0, 300)}" must be no more than 64 characters`);
+  if (spec.hostnameOverride !== undefined) {
+    assertSubdomain(spec.hostnameOverride);
+    const name = truncate(spec.hostnameOverride);
     return { hostname: name, name, domain: '' };
   }
   let name = truncate(pod.metadata.name ?? '');
@@ -29,7 +34,7 @@ export function podHostname(pod: Pod, clusterDomain: string): PodHostname {
   }
   let domain = '';
   if (spec.subdomain) {
-    assertLabel('subdomain', spec.subdomain);
+    assertLabel('Subdomain', spec.subdomain);
     domain = `${spec.subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}`;
   }
   if (!spec.setHostnameAsFQDN || domain === '') return { hostname: name, name, domain };
@@ -43,12 +48,33 @@ export function podHostname(pod: Pod, clusterDomain: string): PodHostname {
 
 /** A host name has at most 63 characters and does not end in a dash or dot. */
 function truncate(name: string): string {
-  return name.length <= 63 ? name : name.slice(0, 63).replace(/[-.]+$/, '');
+  return name.length <= MAX_LABEL ? name : name.slice(0, MAX_LABEL).replace(/[-.]+$/, '');
 }
 
+const matches = (pattern: string, text: string) => new RegExp(`^${pattern}$`).test(text.slice(0, 1024));
+
+/** The texts are those of apimachinery's IsDNS1123Label and IsDNS1123Subdomain. */
 function assertLabel(what: string, text: string): void {
-  if (text.length <= 63 && LABEL.test(text)) return;
-  throw fault(`pod ${what} "${text.slice(0, 300)}" is not a valid DNS label`);
+  const wrong: string[] = [];
+  if (text.length > MAX_LABEL) wrong.push(`must be no more than ${MAX_LABEL} characters`);
+  if (!matches(LABEL, text))
+    wrong.push(
+      matches(SUBDOMAIN, text)
+        ? 'must not contain dots'
+        : `a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '${LABEL}')`,
+    );
+  if (wrong.length > 0) throw fault(`pod ${what} "${text.slice(0, 300)}" is not a valid DNS label: ${wrong.join(';')}`);
+}
+
+function assertSubdomain(text: string): void {
+  const wrong: string[] = [];
+  if (text.length > MAX_SUBDOMAIN) wrong.push(`must be no more than ${MAX_SUBDOMAIN} characters`);
+  if (!matches(SUBDOMAIN, text))
+    wrong.push(
+      `a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '${SUBDOMAIN}')`,
+    );
+  if (wrong.length > 0)
+    throw fault(`pod HostnameOverride "${text.slice(0, 300)}" is not a valid DNS subdomain: ${wrong.join(';')}`);
 }
 
 function fault(message: string): AgentError {

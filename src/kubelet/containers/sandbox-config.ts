@@ -1,4 +1,4 @@
-import type { LinuxSandboxSecurityContext, PodSandboxConfig, PortMapping } from '../../cri/types.ts';
+import type { IdMapping, LinuxSandboxSecurityContext, PodSandboxConfig, PortMapping } from '../../cri/types.ts';
 import type { Pod } from '../../kube/index.ts';
 import type { ResolvConf } from './dns.ts';
 import type { PodHostname } from './hostname.ts';
@@ -17,6 +17,8 @@ export interface SandboxContext {
   dns: ResolvConf;
   hostname: PodHostname;
   host: ResourceHost;
+  /** Of a pod with its own user namespace. */
+  users?: IdMapping | undefined;
 }
 
 /** The sandbox's configuration (kubelet pkg/kubelet/kuberuntime/kuberuntime_sandbox.go). Pure. */
@@ -35,7 +37,7 @@ export function makeSandboxConfig(pod: Pod, context: SandboxContext): PodSandbox
     annotations: { ...pod.metadata.annotations },
     linux: {
       cgroupParent: context.cgroupParent,
-      securityContext: securityContext(pod),
+      securityContext: securityContext(pod, context.users),
       ...(sysctls.length > 0 && { sysctls: Object.fromEntries(sysctls.map((s) => [sysctlName(s.name), s.value])) }),
       resources: sandboxResources(pod, context.host),
       ...(overhead.size > 0 && { overhead: overheadResources(overhead, context.host) }),
@@ -50,14 +52,14 @@ export function sysctlName(name: string): string {
   return name.replace(/[./]/g, (c) => (c === '/' ? '.' : '/'));
 }
 
-function securityContext(pod: Pod): LinuxSandboxSecurityContext {
+function securityContext(pod: Pod, users: IdMapping | undefined): LinuxSandboxSecurityContext {
   const sc = specOf(pod).securityContext;
   const labels = selinux(sc?.seLinuxOptions);
   const all: AnyContainer[] = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
   return {
     privileged: all.some((c) => c.securityContext?.privileged === true),
     seccomp: { profileType: 'RuntimeDefault' },
-    namespaceOptions: namespaces(pod),
+    namespaceOptions: namespaces(pod, { users }),
     supplementalGroups: supplementalGroups(pod),
     ...(sc?.supplementalGroupsPolicy && { supplementalGroupsPolicy: sc.supplementalGroupsPolicy }),
     ...(sc?.runAsUser !== undefined && { runAsUser: { value: sc.runAsUser } }),

@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import type {
+  IdMapping,
   LinuxContainerSecurityContext,
   NamespaceOption,
   SELinuxOption,
   SecurityProfile,
 } from '../../cri/types.ts';
 import type { Pod } from '../../kube/index.ts';
+import { apparmor } from './apparmor.ts';
 import { configError } from './errors.ts';
 import { type AnyContainer, podLongName, type SecurityContext, specOf } from './spec.ts';
 
@@ -19,7 +21,11 @@ export interface SecurityOptions {
   /** Folder of Localhost seccomp profiles: `/var/lib/kubelet/seccomp`. */
   seccompRoot: string;
   seccompDefault: boolean;
+  /** Hidden from containers beside what is hidden everywhere. */
+  maskedPaths?: readonly string[];
 }
+
+const MAX_USER_ID = 2 ** 31 - 1;
 
 /** The container's security context over the pod's, field by field (pkg/securitycontext/util.go). */
 function effectiveContext(pod: Pod, container: AnyContainer): SecurityContext {
@@ -47,6 +53,10 @@ export function verifyNonRoot(pod: Pod, container: AnyContainer, image: ImageUse
   }
   const { uid, username } = imageUser(image);
   if (uid === 0) throw configError(`container has runAsNonRoot and image will run as root ${where}`);
+  if (uid !== undefined && (uid < 0 || uid > MAX_USER_ID))
+    throw configError(
+      `container has runAsNonRoot and image has an invalid user id (${uid}). (Must be 1-(${MAX_USER_ID})): must be between 0 and ${MAX_USER_ID}, inclusive ${where}`,
+    );
   if (uid === undefined && username)
     throw configError(
       `container has runAsNonRoot and image has non-numeric user (${username}), cannot verify user is non-root ${where}`,
@@ -58,14 +68,20 @@ function imageUser(image: ImageUser): ImageUser {
   return image.username ? { username: image.username } : { uid: 0 };
 }
 
-export function namespaces(pod: Pod, targetContainerId?: string): NamespaceOption {
+/** `users`: the range of the host's ids that the pod's users are, if it has a user namespace of its own. */
+export function namespaces(
+  pod: Pod,
+  more: { users?: IdMapping | undefined; targetContainerId?: string | undefined } = {},
+): NamespaceOption {
   const { hostNetwork, hostPID, hostIPC, shareProcessNamespace } = pod.spec;
+  const { users, targetContainerId } = more;
   const pid = hostPID ? 'NODE' : shareProcessNamespace ? 'POD' : 'CONTAINER';
   return {
     network: hostNetwork ? 'NODE' : 'POD',
     ipc: hostIPC ? 'NODE' : 'POD',
     pid: targetContainerId && pid === 'CONTAINER' ? 'TARGET' : pid,
     ...(targetContainerId && pid === 'CONTAINER' && { targetId: targetContainerId }),
+    ...(users && { usernsOptions: { mode: 'POD', uids: [users], gids: [users] } }),
   };
 }
 
@@ -100,29 +116,6 @@ function seccomp(pod: Pod, container: AnyContainer, options: SecurityOptions): S
   }
 }
 
-/** True if any container wants a profile, which a host without AppArmor can't give. */
-export function needsAppArmor(pod: Pod): boolean {
-  const all: AnyContainer[] = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
-  return all.some((container) => (apparmor(pod, container)?.profileType ?? 'Unconfined') !== 'Unconfined');
-}
-
-/** Field of the container, of the pod, then the old annotation; undefined leaves the runtime's own default. */
-function apparmor(pod: Pod, container: AnyContainer): SecurityProfile | undefined {
-  const profile = container.securityContext?.appArmorProfile ?? pod.spec.securityContext?.appArmorProfile;
-  if (profile) {
-    if (profile.type !== 'Localhost')
-      return { profileType: profile.type === 'Unconfined' ? 'Unconfined' : 'RuntimeDefault' };
-    if (!profile.localhostProfile)
-      throw configError('localhostProfile must be set if appArmorProfile type is Localhost.');
-    return { profileType: 'Localhost', localhostRef: profile.localhostProfile };
-  }
-  const old = pod.metadata.annotations?.[`container.apparmor.security.beta.kubernetes.io/${container.name}`];
-  if (old === 'runtime/default') return { profileType: 'RuntimeDefault' };
-  if (old === 'unconfined') return { profileType: 'Unconfined' };
-  if (old?.startsWith('localhost/')) return { profileType: 'Localhost', localhostRef: old.slice('localhost/'.length) };
-  return undefined;
-}
-
 const MASKED = [
   '/proc/asound',
   '/proc/acpi',
@@ -141,7 +134,13 @@ const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sys
 
 /** A container's security context as the runtime takes it (kubelet pkg/kubelet/kuberuntime/security_context.go). */
 export function containerSecurity(
-  request: { pod: Pod; container: AnyContainer; image: ImageUser; targetContainerId?: string | undefined },
+  request: {
+    pod: Pod;
+    container: AnyContainer;
+    image: ImageUser;
+    targetContainerId?: string | undefined;
+    users?: IdMapping | undefined;
+  },
   options: SecurityOptions,
 ): LinuxContainerSecurityContext {
   const { pod, container } = request;
@@ -166,13 +165,13 @@ export function containerSecurity(
     privileged: sc.privileged === true,
     readonlyRootfs: sc.readOnlyRootFilesystem === true,
     noNewPrivs: sc.allowPrivilegeEscalation === false,
-    namespaceOptions: namespaces(pod, request.targetContainerId),
+    namespaceOptions: namespaces(pod, request),
     supplementalGroups: supplementalGroups(pod),
     ...(policy && { supplementalGroupsPolicy: policy }),
     seccomp: seccomp(pod, container, options),
     ...(profile && { apparmor: profile }),
     ...(labels && { selinuxOptions: labels }),
-    maskedPaths: unmasked ? [] : MASKED,
+    maskedPaths: unmasked ? [] : [...MASKED, ...(options.maskedPaths ?? [])],
     readonlyPaths: unmasked ? [] : READ_ONLY,
   };
 }

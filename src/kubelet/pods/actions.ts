@@ -1,6 +1,7 @@
 import type { Pod } from '../../kube/index.ts';
-import { killContainer, removeContainer, startContainer } from './actions/container.ts';
+import { removeContainer, startContainer } from './actions/container.ts';
 import { pullImage } from './actions/image.ts';
+import { killContainer, preStop } from './actions/kill.ts';
 import { createSandbox, removeSandbox, stopSandbox } from './actions/sandbox.ts';
 import { prepareVolumes, tearDown } from './actions/volumes.ts';
 import type { WorkerDeps } from './deps.ts';
@@ -40,6 +41,8 @@ export async function perform(step: Step, context: ActionContext): Promise<void>
       return startContainer(step, context);
     case 'killContainer':
       return killContainer(step, context);
+    case 'preStop':
+      return preStop(step, context);
     case 'removeContainer':
       return removeContainer(step.id, context);
     case 'tearDown':

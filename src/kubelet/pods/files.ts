@@ -1,4 +1,5 @@
-import { lstat, mkdir, open, readdir, readlink, rm, symlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, mkdir, open, readdir, readlink, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../../core/index.ts';
 
@@ -54,22 +55,24 @@ export function createLogLinks(directory: string): LogLinks {
   };
 }
 
-/** At most `limit` bytes from a file's start (or end). Undefined if it can't be read: the text is a courtesy. */
-export async function readPart(path: string, limit: number, from: 'start' | 'end'): Promise<Buffer | undefined> {
+/** At most `limit` bytes from a file's end; nothing if it is a link or a pipe, which a container may have put there. */
+export async function readEnd(path: string, limit: number): Promise<Buffer> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  let file: FileHandle;
   try {
-    // A container may have replaced its termination log by a link or a pipe.
-    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = (await import('node:fs')).constants;
-    const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    try {
-      const stat = await file.stat();
-      if (!stat.isFile()) return undefined;
-      const at = from === 'start' ? 0 : Math.max(0, stat.size - limit);
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(limit), 0, limit, at);
-      return buffer.subarray(0, bytesRead);
-    } finally {
-      await file.close();
-    }
-  } catch {
-    return undefined;
+    file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    if (errorCode(error) === 'ELOOP' || errorCode(error) === 'ENXIO') return Buffer.alloc(0);
+    throw error;
+  }
+  try {
+    const stat = await file.stat();
+    if (stat.isDirectory()) throw new Error(`read ${path}: is a directory`);
+    if (!stat.isFile()) return Buffer.alloc(0);
+    const length = Math.min(limit, stat.size);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, stat.size - length);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
   }
 }

@@ -1,5 +1,6 @@
 import type { PodStatus } from '../../kube/index.ts';
 import type { PodVolumes } from '../materials.ts';
+import type { KillCause } from './kill-cause.ts';
 
 /** Why a container waits, as its status says it: `ImagePullBackOff` and the like. */
 export interface WaitingReason {
@@ -13,8 +14,12 @@ export interface PodFailure extends WaitingReason {
   rejected: boolean;
 }
 
-/** CrashLoopBackOff and pull delays of one container. Times are monotonic milliseconds. */
+/** CrashLoopBackOff of one container. Times are monotonic milliseconds. */
 export interface BackoffEntry {
+  /** The definition it counts for. */
+  of: string;
+  /** A container that ran that long before it ended crashes for the first time again. */
+  settledMs: number;
   delayMs: number;
   updatedAt: number;
 }
@@ -42,8 +47,8 @@ export interface Health {
   /** Startup probe passed or none there, postStart done. */
   started: boolean;
   ready: boolean;
-  /** Set when it has to be restarted: the text of its Killing event. */
-  unhealthy?: string;
+  /** Set when it has to be ended: what found so. */
+  unhealthy?: KillCause;
 }
 
 /**
@@ -71,6 +76,8 @@ export interface PodMemory {
   health: Map<string, Health>;
   /** By container id: monotonic deadline after which the runtime sends SIGKILL. */
   killing: Map<string, number>;
+  /** Ids of containers whose end was told of and whose preStop hook was run, or is being run. */
+  preStopped: Set<string>;
   /** Steps that failed, by {@link retryKey}: not begun again before their time. */
   retries: Map<string, Retry>;
   status: PodStatus | undefined;
@@ -91,6 +98,7 @@ export function newMemory(startTime: number, activeSince: number): PodMemory {
     images: new Map(),
     health: new Map(),
     killing: new Map(),
+    preStopped: new Set(),
     retries: new Map(),
     status: undefined,
   };

@@ -1,5 +1,6 @@
+import { graceSeconds } from './kill-cause.ts';
 import { containersOf, isAlive, type ObservedContainer } from './model.ts';
-import type { Ending, Plan, PlanInput } from './plan-types.ts';
+import { type Ending, type Plan, type PlanInput, stepKey, wake } from './plan-types.ts';
 
 /** What a container gets at least between SIGTERM and SIGKILL when the others used up the grace (upstream: 2 s). */
 const LEAST_GRACE_MS = 2_000;
@@ -40,33 +41,39 @@ function anyBusy({ inFlight, view }: PlanInput): boolean {
   return false;
 }
 
-/** All at once; sidecars only when the others are gone, the last started first. */
+/**
+ * All at once; sidecars when the others are gone or their time is up, the last started first. Every container is told
+ * of and has its preStop hook run at once, whenever its turn comes (kubelet kuberuntime_termination_order.go).
+ */
 function killAll(input: PlanInput, plan: Plan, deadline: number): void {
-  const { pod, view, memory, now } = input;
+  const { pod, view, memory, now, inFlight } = input;
   const alive = view.containers.filter(isAlive);
   const kinds = new Map(containersOf(pod).map((c, order) => [c.spec.name, { kind: c.kind, order }]));
+  const orderOf = (c: ObservedContainer): number => kinds.get(c.name)?.order ?? 0;
   const sidecars = alive.filter((c) => kinds.get(c.name)?.kind === 'sidecar');
   const others = alive.filter((c) => !sidecars.includes(c));
-  const kill = (container: ObservedContainer, at: number) => {
-    const given = memory.killing.get(container.id);
-    // A second of slack: deadlines are worked out anew at each plan.
-    if (given !== undefined && given <= at + 1_000) return;
-    plan.steps.push({
-      do: 'killContainer',
-      container: container.name,
-      id: container.id,
-      deadline: at,
-      message: `Stopping container ${container.name}`,
-    });
-  };
-  for (const container of others) kill(container, deadline);
-  if (others.length > 0) return;
-  const last = Math.max(...sidecars.map((c) => kinds.get(c.name)?.order ?? 0));
-  for (const container of sidecars)
-    if ((kinds.get(container.name)?.order ?? 0) === last) kill(container, Math.max(deadline, now + LEAST_GRACE_MS));
+  const late = now >= deadline;
+  const last = Math.max(...sidecars.map(orderOf));
+  for (const container of others) kill(input, plan, container, deadline);
+  for (const container of sidecars) {
+    const { id, name } = container;
+    const turn = late || (others.length === 0 && orderOf(container) === last);
+    if (!late && inFlight.has(stepKey({ do: 'preStop', container: name, id, deadline }))) continue;
+    if (turn) kill(input, plan, container, Math.max(deadline, now + LEAST_GRACE_MS));
+    else if (!memory.preStopped.has(id)) plan.steps.push({ do: 'preStop', container: name, id, deadline });
+  }
+  if (sidecars.length > 0 && !late) wake(plan, deadline);
 }
 
-/** A grace period as the API allows it; 30 s when the field is missing or absurd. */
-export function graceSeconds(value: unknown): number {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.min(value, 2 ** 31) : 30;
+function kill({ memory }: PlanInput, plan: Plan, { id, name }: ObservedContainer, at: number): void {
+  const given = memory.killing.get(id);
+  // A second of slack: deadlines are worked out anew at each plan.
+  if (given !== undefined && given <= at + 1_000) return;
+  plan.steps.push({
+    do: 'killContainer',
+    container: name,
+    id,
+    deadline: at,
+    message: `Stopping container ${name}`,
+  });
 }

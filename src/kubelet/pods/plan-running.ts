@@ -1,3 +1,4 @@
+import { graceSeconds, type KillCause, killGraceSeconds, killMessage } from './kill-cause.ts';
 import {
   containersOf,
   isAlive,
@@ -6,9 +7,9 @@ import {
   type ObservedSandbox,
   type SpecContainer,
 } from './model.ts';
-import { graceSeconds, planStop } from './plan-ending.ts';
+import { planStop } from './plan-ending.ts';
 import { type Plan, type PlanInput, wake } from './plan-types.ts';
-import { restartAt, shouldRestart } from './restart.ts';
+import { crashEntry, restartAt, shouldRestart } from './restart.ts';
 
 /** What a container needs now. */
 type Need = 'start' | 'running' | 'wait' | 'done' | 'failed';
@@ -61,11 +62,18 @@ function renewSandbox(input: PlanInput, plan: Plan): void {
   plan.steps.push({ do: 'createSandbox', attempt });
 }
 
+/** Ends a container because its sandbox goes. */
+function stop({ pod, memory, now }: PlanInput, plan: Plan, { id, name }: ObservedContainer): void {
+  if (memory.killing.has(id)) return;
+  const deadline = now + graceSeconds(pod.spec.terminationGracePeriodSeconds) * 1000;
+  plan.steps.push({ do: 'killContainer', container: name, id, deadline, message: `Stopping container ${name}` });
+}
+
 /** True while something of it has to end. */
 function retireSandbox(input: PlanInput, plan: Plan, old: ObservedSandbox): boolean {
   const { view } = input;
   const alive = view.containers.filter((c) => c.sandboxId === old.id && isAlive(c));
-  for (const container of alive) kill(input, plan, container, `Stopping container ${container.name}`);
+  for (const container of alive) stop(input, plan, container);
   if (alive.length > 0) return true;
   if (!old.ready) return false;
   plan.steps.push({ do: 'stopSandbox', id: old.id });
@@ -131,14 +139,14 @@ function needOf(input: PlanInput, plan: Plan, container: SpecContainer, sandbox:
       return 'start';
     case 'unknown':
       // The runtime lost track of it; stopping it settles what it is.
-      kill(input, plan, last, `Container ${name} is in an unknown state, try killing it before restart`);
+      kill(input, plan, { container, observed: last, cause: 'unknown' });
       return 'wait';
     case 'running':
       return keepRunning(input, plan, container, last);
     case 'exited': {
       if (!shouldRestart(pod, container, last.exitCode))
         return container.kind === 'init' && last.exitCode !== 0 ? 'failed' : 'done';
-      const entry = memory.crash.get(name);
+      const entry = crashEntry(memory, container.spec);
       const at = restartAt(entry, last.exitedAt);
       if (at <= now) return 'start';
       wake(plan, at);
@@ -155,25 +163,27 @@ function keepRunning(input: PlanInput, plan: Plan, container: SpecContainer, run
   const { memory } = input;
   const health = memory.health.get(running.id);
   const changed = running.hash !== undefined && running.hash !== input.hashOf(container.spec);
-  const message =
-    health?.unhealthy ??
-    (changed ? `Container ${container.spec.name} definition changed, will be restarted` : undefined);
-  if (message !== undefined) {
-    kill(input, plan, running, message);
+  const cause = changed ? 'changed' : health?.unhealthy;
+  if (cause !== undefined) {
+    kill(input, plan, { container, observed: running, cause });
     return 'wait';
   }
   if (container.kind === 'init') return 'wait';
   return container.kind === 'sidecar' && health?.started !== true ? 'wait' : 'running';
 }
 
-function kill({ pod, memory, now }: PlanInput, plan: Plan, container: ObservedContainer, message: string): void {
-  if (memory.killing.has(container.id)) return;
+function kill(
+  { pod, memory, now }: PlanInput,
+  plan: Plan,
+  { container, observed, cause }: { container: SpecContainer; observed: ObservedContainer; cause: KillCause },
+): void {
+  if (memory.killing.has(observed.id)) return;
   plan.steps.push({
     do: 'killContainer',
-    container: container.name,
-    id: container.id,
-    deadline: now + graceSeconds(pod.spec.terminationGracePeriodSeconds) * 1000,
-    message,
+    container: observed.name,
+    id: observed.id,
+    deadline: now + killGraceSeconds(pod, container, cause) * 1000,
+    message: killMessage(pod, container, cause),
   });
 }
 

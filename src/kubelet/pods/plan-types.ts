@@ -13,6 +13,8 @@ export type Step =
   | { do: 'startContainer'; container: string; attempt: number; sandboxId: string; existing?: string }
   /** `deadline`: monotonic milliseconds at which SIGKILL follows. */
   | { do: 'killContainer'; container: string; id: string; deadline: number; message: string }
+  /** Of a container whose turn to be killed is yet to come; `deadline` ends the hook, too. */
+  | { do: 'preStop'; container: string; id: string; deadline: number }
   | { do: 'removeContainer'; id: string }
   /** Unmount the volumes, remove the cgroup. */
   | { do: 'tearDown' }
@@ -27,6 +29,7 @@ export function stepKey(step: Step): string {
     case 'killContainer':
       // A shorter deadline is a new step: `kubectl delete --now` after a plain delete.
       return `${step.do}:${step.id}:${step.deadline}`;
+    case 'preStop':
     case 'stopSandbox':
     case 'removeSandbox':
     case 'removeContainer':

@@ -1,5 +1,5 @@
 import type { Pod } from '../../kube/index.ts';
-import type { BackoffEntry } from './memory.ts';
+import type { BackoffEntry, PodMemory } from './memory.ts';
 import type { PodContainer, SpecContainer } from './model.ts';
 
 /** CrashLoopBackOff's first and longest pause (kubelet pkg/kubelet/kubelet.go: 10 s, 5 min). */
@@ -38,16 +38,33 @@ function matchesRule(container: PodContainer, exitCode: number): boolean {
   });
 }
 
-/** Monotonic time before which the container that exited at `exitedAt` is not started again; 0 = now. */
-export function restartAt(entry: BackoffEntry | undefined, exitedAt: number): number {
-  return entry === undefined ? 0 : exitedAt + entry.delayMs;
+/** The pause of a container as it is now: another image or other resources begin anew (kuberuntime helpers.go, GetBackoffKey). */
+export function crashEntry(memory: Pick<PodMemory, 'crash'>, container: PodContainer): BackoffEntry | undefined {
+  const entry = memory.crash.get(container.name);
+  return entry?.of === backoffKey(container) ? entry : undefined;
 }
 
-/** The entry after one more start: doubled, or begun anew when the last one was long ago. */
-export function nextCrashDelay(entry: BackoffEntry | undefined, now: number, maxMs = CRASH_MAX_MS): BackoffEntry {
-  if (entry === undefined || now - entry.updatedAt > 2 * maxMs)
-    return { delayMs: Math.min(CRASH_INITIAL_MS, maxMs), updatedAt: now };
-  return { delayMs: Math.min(entry.delayMs * 2, maxMs), updatedAt: now };
+function backoffKey({ image = '', resources }: PodContainer): string {
+  return `${image} ${JSON.stringify(resources ?? {})}`;
+}
+
+/** Monotonic time before which the container that exited at `exitedAt` is not started again; 0 = now. */
+export function restartAt(entry: BackoffEntry | undefined, exitedAt: number): number {
+  return entry === undefined || hasSettled(entry, exitedAt) ? 0 : exitedAt + entry.delayMs;
+}
+
+/** The entry after one more start: doubled, or begun anew if the container ran for long before it ended. */
+export function nextCrashDelay(
+  container: PodContainer,
+  entry: BackoffEntry | undefined,
+  { exitedAt, now, maxMs = CRASH_MAX_MS }: { exitedAt: number; now: number; maxMs?: number },
+): BackoffEntry {
+  const delayMs = entry === undefined || hasSettled(entry, exitedAt) ? CRASH_INITIAL_MS : entry.delayMs * 2;
+  return { of: backoffKey(container), delayMs: Math.min(delayMs, maxMs), updatedAt: now, settledMs: 2 * maxMs };
+}
+
+function hasSettled(entry: BackoffEntry, exitedAt: number): boolean {
+  return exitedAt - entry.updatedAt > entry.settledMs;
 }
 
 /** A duration as Go prints it: `10s`, `1m20s`, `5m0s`. */

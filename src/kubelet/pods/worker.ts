@@ -6,10 +6,10 @@ import { targetOf } from './actions/container.ts';
 import { type ActionContext, perform } from './actions.ts';
 import type { WorkerDeps } from './deps.ts';
 import { isRuntimeAway, nextRetry } from './failures.ts';
+import { graceSeconds } from './kill-cause.ts';
 import { newMemory, type PodMemory } from './memory.ts';
 import { containersOf, findContainer, latest, type ObservedContainer, type PodView } from './model.ts';
 import { planPod } from './plan.ts';
-import { graceSeconds } from './plan-ending.ts';
 import { type Ending, type Plan, retryKey, type Step, stepKey } from './plan-types.ts';
 import { initialHealth, type ProbeTarget } from './probes/types.ts';
 import { type PodReports, podReports } from './reports.ts';
@@ -250,6 +250,7 @@ export class PodWorker {
     while (this.linked.size > 500) this.linked.delete(this.linked.keys().next().value as string);
     for (const map of [this.memory.health, this.memory.killing])
       for (const id of map.keys()) if (!ids.has(id)) map.delete(id);
+    for (const id of this.memory.preStopped) if (!ids.has(id)) this.memory.preStopped.delete(id);
     for (const container of view.containers) if (container.state === 'exited') this.memory.killing.delete(container.id);
   }
 

@@ -1,4 +1,4 @@
-import { describeError, errorCode, isAbort } from '../../../core/index.ts';
+import { describeError, isAbort } from '../../../core/index.ts';
 import type { ContainerConfig } from '../../../cri/types.ts';
 import { removeLog } from '../../logs/index.ts';
 import type { ActionContext } from '../actions.ts';
@@ -7,11 +7,10 @@ import { findContainer, latest, type ObservedContainer, type SpecContainer } fro
 import { usableSandbox } from '../plan-running.ts';
 import type { Step } from '../plan-types.ts';
 import { initialHealth, type ProbeTarget } from '../probes/types.ts';
-import { nextCrashDelay } from '../restart.ts';
+import { crashEntry, nextCrashDelay } from '../restart.ts';
 import { ownerOf } from './sandbox.ts';
 
 type Start = Extract<Step, { do: 'startContainer' }>;
-type Kill = Extract<Step, { do: 'killContainer' }>;
 
 /** Before those who only begin. */
 const RANK_CONTINUE = 0;
@@ -25,17 +24,21 @@ export async function startContainer(step: Start, context: ActionContext): Promi
     async () => {
       if (context.ending() !== undefined) return undefined;
       // Counted before the try: a container that can't even be started crashes too.
-      if (step.attempt > 0 && step.existing === undefined)
-        memory.crash.set(
-          step.container,
-          nextCrashDelay(memory.crash.get(step.container), deps.clock.monotonic(), deps.crashLoopMaxMs),
-        );
+      if (step.attempt > 0 && step.existing === undefined) noteCrash(container, context);
       return createAndStart(step, container, context);
     },
     context.stopping,
   );
   if (started === undefined) return;
   await runPostStart(container, started, context);
+}
+
+function noteCrash({ spec }: SpecContainer, { deps, memory, pod }: ActionContext): void {
+  const before = latest(deps.view.get(pod().metadata.uid as string), spec.name);
+  const now = deps.clock.monotonic();
+  const exitedAt = before?.state === 'exited' ? before.exitedAt : now;
+  const next = { exitedAt, now, maxMs: deps.crashLoopMaxMs };
+  memory.crash.set(spec.name, nextCrashDelay(spec, crashEntry(memory, spec), next));
 }
 
 async function createAndStart(
@@ -156,8 +159,9 @@ async function runPostStart(
     memory.health.set(observed.id, initialHealth(container));
   } catch (error) {
     if (isAbort(error)) throw error;
-    context.reports.container(container, 'Warning', 'FailedPostStartHook', describeError(error));
-    memory.health.set(observed.id, { started: false, ready: false, unhealthy: 'FailedPostStartHook' });
+    // What the hook said may hold secrets: it is for the status only, as upstream has it.
+    context.reports.container(container, 'Warning', 'FailedPostStartHook', 'PostStartHook failed');
+    memory.health.set(observed.id, { started: false, ready: false, unhealthy: 'postStart' });
     memory.waiting.set(observed.name, { reason: 'PostStartHookError', message: describeError(error) });
   }
 }
@@ -171,60 +175,6 @@ export function targetOf(
   const view = deps.view.get(current.metadata.uid as string);
   const ip = current.spec.hostNetwork === true ? deps.hostIps()[0] : usableSandbox({ pod: current, view })?.ips[0];
   return { pod: current, container, observed, podIp: ip, started: memory.health.get(observed.id)?.started === true };
-}
-
-export async function killContainer(step: Kill, context: ActionContext): Promise<void> {
-  const { deps, memory, reports, signal } = context;
-  const { runtime, view, clock } = deps;
-  const pod = context.pod();
-  const container = findContainer(pod, step.container);
-  const first = !memory.killing.has(step.id);
-  memory.killing.set(step.id, step.deadline);
-  if (container && first) reports.container(container, 'Normal', 'Killing', step.message);
-  try {
-    const observed = view.get(pod.metadata.uid as string).containers.find((c) => c.id === step.id);
-    if (container?.spec.lifecycle?.preStop && observed && first) await preStop(container, observed, step, context);
-    const left = Math.max(0, Math.ceil((step.deadline - clock.monotonic()) / 1000));
-    // A hook that used the grace up leaves two seconds (kuberuntime_container.go, minimumGracePeriodInSeconds).
-    const seconds = container?.spec.lifecycle?.preStop && left < 2 ? 2 : left;
-    const options = { signal, timeoutMs: seconds * 1000 + 120_000 };
-    await view.during(step.id, () => runtime.stopContainer(step.id, seconds, options));
-    await view.lookAtContainer(step.id, signal);
-  } catch (error) {
-    if (errorCode(error) === 'CRI_NOT_FOUND') {
-      view.drop(step.id);
-      return;
-    }
-    // A shorter kill may be under way by now; it is the one that counts.
-    if (memory.killing.get(step.id) === step.deadline) memory.killing.delete(step.id);
-    throw error;
-  }
-}
-
-async function preStop(
-  container: SpecContainer,
-  observed: ObservedContainer,
-  step: Kill,
-  context: ActionContext,
-): Promise<void> {
-  const { deps, reports, signal } = context;
-  const left = step.deadline - deps.clock.monotonic();
-  if (left <= 0) return;
-  const limit = new AbortController();
-  const cancel = deps.clock.after(left, () => limit.abort());
-  try {
-    await deps.probes.hook(targetOf(container, observed, context), 'preStop', AbortSignal.any([signal, limit.signal]));
-  } catch (error) {
-    if (signal.aborted) throw error;
-    reports.container(
-      container,
-      'Warning',
-      'FailedPreStopHook',
-      limit.signal.aborted ? 'PreStopHook timed out' : describeError(error),
-    );
-  } finally {
-    cancel();
-  }
 }
 
 export async function removeContainer(id: string, context: ActionContext): Promise<void> {

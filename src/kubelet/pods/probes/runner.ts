@@ -94,8 +94,7 @@ export function createProbeRunner({ runtime, recorder, clock }: ProbeRunnerOptio
     if (kind === 'readiness') entry.report(id, { ready: result === 'success' });
     else if (result === 'failure') {
       entry.held = true;
-      const { name } = target.container.spec;
-      entry.report(id, { unhealthy: `Container ${name} failed ${kind} probe, will be restarted` });
+      entry.report(id, { unhealthy: kind });
     } else if (kind === 'startup') {
       entry.held = true;
       const now = clock.monotonic();

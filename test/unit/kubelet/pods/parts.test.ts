@@ -5,9 +5,15 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { silentLogger } from '../../../../src/core/index.ts';
 import { DesiredCache } from '../../../../src/kubelet/pods/desired-cache.ts';
-import { createLogLinks, readPart } from '../../../../src/kubelet/pods/files.ts';
+import { createLogLinks, readEnd } from '../../../../src/kubelet/pods/files.ts';
 import { Limiter } from '../../../../src/kubelet/pods/limiter.ts';
-import { goDuration, nextCrashDelay, shouldRestart } from '../../../../src/kubelet/pods/restart.ts';
+import {
+  crashEntry,
+  goDuration,
+  nextCrashDelay,
+  restartAt,
+  shouldRestart,
+} from '../../../../src/kubelet/pods/restart.ts';
 import { RuntimeView } from '../../../../src/kubelet/pods/runtime-view.ts';
 import { lastWords } from '../../../../src/kubelet/pods/termination.ts';
 import { FakeClock, settle } from '../../../fakes/clock.ts';
@@ -149,11 +155,18 @@ describe('restarts', () => {
   });
 
   it('count their pause anew after ten quiet minutes', () => {
-    const once = nextCrashDelay(undefined, 0);
-    const twice = nextCrashDelay(once, 1_000);
+    const main = { name: 'main', image: 'a' };
+    const once = nextCrashDelay(main, undefined, { exitedAt: 0, now: 0 });
+    const twice = nextCrashDelay(main, once, { exitedAt: 500, now: 1_000 });
     assert.deepEqual([once.delayMs, twice.delayMs], [10_000, 20_000]);
-    assert.equal(nextCrashDelay(twice, 700_000).delayMs, 10_000);
-    assert.equal(nextCrashDelay(undefined, 0, 5_000).delayMs, 5_000);
+    assert.equal(restartAt(twice, 5_000), 25_000);
+    assert.equal(restartAt(twice, 700_000), 0, 'it ran well for ten minutes: a first crash');
+    assert.equal(nextCrashDelay(main, twice, { exitedAt: 700_000, now: 700_000 }).delayMs, 10_000);
+    assert.equal(nextCrashDelay(main, twice, { exitedAt: 5_000, now: 700_000 }).delayMs, 40_000);
+    assert.equal(nextCrashDelay(main, undefined, { exitedAt: 0, now: 0, maxMs: 5_000 }).delayMs, 5_000);
+    const memory = { crash: new Map([['main', twice]]) };
+    assert.equal(crashEntry(memory, main), twice);
+    assert.equal(crashEntry(memory, { ...main, image: 'b' }), undefined, 'another image is another try');
   });
 
   it('print durations as Go does', () => {
@@ -165,20 +178,22 @@ describe('last words', () => {
   it('are the end of the log, without its times', () => {
     const log =
       '2026-11-24T10:00:00Z stdout F one\n2026-11-24T10:00:00Z stderr P two \n2026-11-24T10:00:00Z stderr F three\n';
-    assert.equal(lastWords(log), 'one\ntwo three\n');
+    const words = (text: string) => lastWords(Buffer.from(text)).text;
+    assert.equal(words(log), 'one\ntwo three\n');
     const long = '2026-11-24T10:00:00Z stdout F line\n'.repeat(500);
-    assert.equal(lastWords(long).split('\n').length, 81);
-    assert.ok(lastWords(`2026-11-24T10:00:00Z stdout F ${'x'.repeat(10_000)}\n`).length <= 2048);
+    assert.equal(words(long).split('\n').length, 81);
+    assert.equal(words(`2026-11-24T10:00:00Z stdout F ${'x'.repeat(10_000)}\n`).length, 2048);
+    assert.equal(Buffer.byteLength(words(`2026-11-24T10:00:00Z stdout F ${'é'.repeat(3_000)}.\n`)), 2048);
   });
 
   it('are not read through a link a container left there', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'kat-pods-'));
     await writeFile(join(dir, 'secret'), 'secret');
     await symlink(join(dir, 'secret'), join(dir, 'link'));
-    assert.equal((await readPart(join(dir, 'secret'), 3, 'start'))?.toString(), 'sec');
-    assert.equal((await readPart(join(dir, 'secret'), 3, 'end'))?.toString(), 'ret');
-    assert.equal(await readPart(join(dir, 'link'), 100, 'start'), undefined);
-    assert.equal(await readPart(join(dir, 'none'), 100, 'start'), undefined);
+    assert.equal((await readEnd(join(dir, 'secret'), 3)).toString(), 'ret');
+    assert.equal((await readEnd(join(dir, 'link'), 100)).length, 0);
+    await assert.rejects(readEnd(join(dir, 'none'), 100), { code: 'ENOENT' });
+    await assert.rejects(readEnd(dir, 100), { message: `read ${dir}: is a directory` });
     await rm(dir, { recursive: true });
   });
 });

@@ -283,6 +283,9 @@ class World {
         for (const c of this.containers)
           if (c.id === step.id) Object.assign(c, { state: 'exited', exitCode: 143, exitedAt: this.now });
         return;
+      case 'preStop':
+        this.memory.preStopped.add(step.id);
+        return;
       case 'removeContainer':
         this.containers = this.containers.filter((c) => c.id !== step.id);
         return;

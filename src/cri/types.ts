@@ -354,6 +354,8 @@ export type RuntimeEvent =
       containerId: string;
       sandboxId?: string;
       exitCode?: number;
+      /** An exit of which CRI itself may not have taken note yet: whoever looks at once may find it running still. */
+      early?: true;
     }
   | { type: 'images' }
   | { type: 'resync' };

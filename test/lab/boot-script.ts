@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type CgroupMount, cgroupMounts } from './cgroups.ts';
 
 /** Folders that are a host's own: its disk. */
@@ -64,7 +66,17 @@ function cgroups(): string[] {
       'mkdir -p /sys/fs/cgroup/init.scope; echo $$ > /sys/fs/cgroup/init.scope/cgroup.procs',
       'for c in $(cat /sys/fs/cgroup/cgroup.controllers); do echo +$c > /sys/fs/cgroup/cgroup.subtree_control || true; done',
     ];
-  return ['mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup', ...mounts.map(mountLine)];
+  return ['mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup', ...mounts.map(mountLine), ...leftToV2(mounts)];
+}
+
+/** As systemd has it, v2 beside v1 holds no controllers; one that is in use there stays. */
+function leftToV2(mounts: CgroupMount[]): string[] {
+  const beside = mounts.find(({ type }) => type === 'cgroup2');
+  if (beside === undefined) return [];
+  return readFileSync(join(beside.path, 'cgroup.controllers'), 'utf8')
+    .split(/\s+/)
+    .filter((name) => name !== '')
+    .map((name) => `${mountLine({ path: `/sys/fs/cgroup/${name}`, type: 'cgroup', options: name })} || true`);
 }
 
 function mountLine({ path, type, options }: CgroupMount): string {

@@ -29,9 +29,10 @@ export function cgroupMounts(): CgroupMount[] {
 
 /** A folder for a host in every hierarchy; returns the folders. */
 export function makeCgroups(name: string): string[] {
-  return cgroupMounts().map(({ path, type, options }) => {
+  const mounts = cgroupMounts();
+  return mounts.map(({ path, options }) => {
     const folder = join(path, name);
-    if (type === 'cgroup2') enableControllers(path);
+    if (mounts.length === 1) enableControllers(path);
     mkdirSync(folder, { recursive: true });
     if (options.split(',').includes('cpuset')) {
       for (const file of ['cpuset.cpus', 'cpuset.mems'])

@@ -8,6 +8,8 @@ export interface HostFacts {
   /** CAP_SYS_RESOURCE: without it nobody may lower an oom_score_adj, and containers that ask for it fail to start. */
   readonly mayLowerOomScore: boolean;
   readonly cgroupVersion: 1 | 2;
+  /** cgroup v1, but the v2 hierarchy beside it holds controllers as well. */
+  readonly mixedCgroups: boolean;
   readonly controllers: readonly string[];
   readonly cgroupWritable: boolean;
   /** `[major, minor]` */
@@ -21,10 +23,11 @@ const CAP_SYS_RESOURCE = 24n;
 /** `root`: where /proc and /sys are, for tests. Files that can't be read count as an ordinary host's. */
 export async function probeHost(env: NodeJS.ProcessEnv = process.env, root = ''): Promise<HostFacts> {
   const read = (path: string) => readFile(`${root}${path}`, 'utf8').catch(() => '');
-  const [uidMap, status, unified, cgroups, writable] = await Promise.all([
+  const [uidMap, status, unified, beside, cgroups, writable] = await Promise.all([
     read('/proc/self/uid_map'),
     read('/proc/self/status'),
     read('/sys/fs/cgroup/cgroup.controllers'),
+    read('/sys/fs/cgroup/unified/cgroup.controllers'),
     read('/proc/cgroups'),
     access(`${root}/sys/fs/cgroup`, constants.W_OK).then(
       () => true,
@@ -37,6 +40,7 @@ export async function probeHost(env: NodeJS.ProcessEnv = process.env, root = '')
     userNamespace: uidMap !== '' && !/^\s*0\s+0\s+4294967295\s*$/.test(uidMap),
     mayLowerOomScore: ((capabilities >> CAP_SYS_RESOURCE) & 1n) === 1n,
     cgroupVersion: unified === '' ? 1 : 2,
+    mixedCgroups: unified === '' && beside.trim() !== '',
     controllers: unified === '' ? enabledControllers(cgroups) : unified.trim().split(/\s+/),
     cgroupWritable: writable,
     kernel: [major, minor],

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
-import { AgentError, type Logger } from '../../core/index.ts';
+import type { Logger } from '../../core/index.ts';
 import { type Exec, readText, writeIfChanged } from '../../host/index.ts';
 import {
   type ContainerdBinary,
@@ -12,6 +12,7 @@ import {
 } from './binary.ts';
 import { cniFolders, findCniPlugins } from './cni.ts';
 import { type ConfigInput, type Layout, layoutFor, renderConfig, templateName } from './config.ts';
+import { defaultRuntime } from './default-runtime.ts';
 import { cgroupsUnusable, probeHost, useSystemdCgroup } from './host-facts.ts';
 import { findRuntimes } from './runtimes.ts';
 import { renderTemplate, templateValues } from './template.ts';
@@ -100,10 +101,6 @@ export async function prepareContainerd(options: ContainerdOptions, deps: Prepar
     regularFile(join(paths.etc, 'rdt_config.yaml')),
   ]);
   const version = deps.knownVersion?.(binary) ?? (await containerdVersion(binary.path, deps.exec));
-  checkDefaultRuntime(
-    options.defaultRuntime,
-    runtimes.map((r) => r.name),
-  );
   if (options.cni && cni.missing.length > 0)
     deps.log.warn('CNI plugins are missing: pods will not get a network', {
       missing: cni.missing.join(','),
@@ -120,7 +117,14 @@ export async function prepareContainerd(options: ContainerdOptions, deps: Prepar
     snapshotter: options.snapshotter ?? 'overlayfs',
     registryDir: paths.registryDir,
     runtimes,
-    defaultRuntime: options.defaultRuntime,
+    defaultRuntime: await defaultRuntime({
+      asked: options.defaultRuntime,
+      found: runtimes,
+      containerd: version,
+      facts,
+      exec: deps.exec,
+      log: deps.log,
+    }),
     cni: options.cni ? { binDirs: cni.binDirs, confDir: options.cni.confDir } : undefined,
     systemdCgroup: useSystemdCgroup(facts),
     disableCgroup: cgroupsUnusable(facts),
@@ -165,15 +169,6 @@ async function configText(input: ConfigInput, log: Logger): Promise<{ text: stri
   if (newest === 2 && (await regularFile(unused)))
     log.warn('The containerd template is for containerd 2 and is left out', { path: unused });
   return { text: renderConfig(input, newest), layout: newest };
-}
-
-function checkDefaultRuntime(name: string | undefined, found: readonly string[]): void {
-  if (name === undefined || name === 'runc' || found.includes(name)) return;
-  throw new AgentError({
-    code: 'RUNTIME_NOT_FOUND',
-    message: `the default runtime ${name} was not found; there are runc${found.map((n) => `, ${n}`).join('')}`,
-    remedy: `install ${name}, or leave out --default-runtime`,
-  });
 }
 
 /**

@@ -5,7 +5,6 @@ import {
   errorCode,
   isAbort,
   type Logger,
-  Semaphore,
   silentLogger,
   systemClock,
 } from '../../core/index.ts';
@@ -13,12 +12,11 @@ import { type Connection, inNamespace, type Method } from '../client/connection.
 import { containerdSchema } from '../proto/containerd.ts';
 import { criSchema } from '../proto/cri.ts';
 import type { RuntimeEvent, RuntimeEvents, RuntimeService } from '../types.ts';
-import { confirmExit } from './confirm.ts';
 import { ALL_TOPICS, EXTRA_TOPICS, filtersFor, readEnvelope } from './decode.ts';
 
 export interface RuntimeEventsOptions {
   connection: Connection;
-  runtime: Pick<RuntimeService, 'version' | 'containerStatus' | 'podSandboxStatus'>;
+  runtime: Pick<RuntimeService, 'version'>;
   /** containerd's namespace of CRI's containers; `k8s.io` when left out. */
   namespace?: string;
   /** Between two resyncs without cause, ms; 5 minutes when left out. */
@@ -57,15 +55,13 @@ const BLIND_RELIST_MS = 2_000;
  *
  * From containerd 2.0 on, CRI's GetContainerEvents, plus containerd's own events service for images and OOM kills.
  * Before (and for 1.7, whose CRI stream is one channel that all its readers share, so that `crictl events` would eat our
- * events), containerd's events service alone, with exits passed on once CRI knows of them. A runtime with neither is
- * relisted. A stream that broke is opened again and followed by `resync`, as is every fifth minute.
+ * events), containerd's events service alone, whose exits are `early`. A runtime with neither is relisted. A stream that broke is opened again and followed by `resync`, as is every fifth minute.
  */
 export function createRuntimeEvents(options: RuntimeEventsOptions): RuntimeEventSource {
   const { connection, runtime, namespace = 'k8s.io', relistMs = RELIST_MS } = options;
   const log = options.log ?? silentLogger;
   const clock = options.clock ?? systemClock;
   const handlers = new Set<(event: RuntimeEvent) => void>();
-  const confirming = new Semaphore(8);
   let stopping: AbortController | undefined;
   let done: Promise<unknown> = Promise.resolve();
   let source: 'none' | 'cri' | 'containerd' | 'relist' = 'none';
@@ -88,25 +84,18 @@ export function createRuntimeEvents(options: RuntimeEventsOptions): RuntimeEvent
     emit({ type: 'resync' });
   };
 
-  const onEnvelope = (message: unknown, signal: AbortSignal) => {
+  const onEnvelope = (message: unknown) => {
     const event = readEnvelope(message);
     if (event === undefined) return;
     if (event.type === 'images') emit(event);
     else if (event.type === 'task') emit({ type: 'container', kind: event.kind, containerId: event.id });
-    else
-      void confirming
-        .run(() => confirmExit(event.id, { runtime, sleep: clock.sleep, signal }), signal)
-        .then((what) => {
-          const sandbox = what === 'sandbox' ? { sandboxId: event.id } : {};
-          emit({ type: 'container', kind: 'exited', containerId: event.id, exitCode: event.exitCode, ...sandbox });
-        })
-        .catch(() => {}); // stopped
+    else emit({ type: 'container', kind: 'exited', containerId: event.id, exitCode: event.exitCode, early: true });
   };
   const subscribe = (topics: readonly string[], signal: AbortSignal) =>
     connection.stream(
       SUBSCRIBE,
       { filters: filtersFor(topics, namespace) },
-      { signal, headers: inNamespace(namespace), onMessage: (message) => onEnvelope(message, signal) },
+      { signal, headers: inNamespace(namespace), onMessage: onEnvelope },
     );
   const criEvents = (signal: AbortSignal) =>
     connection.stream(CRI_EVENTS, {}, { signal, onMessage: (message) => emit(fromCri(message as CriEvent)) });

@@ -1,8 +1,15 @@
-import { type Clock, describeError, errorCode, type Logger } from '../../core/index.ts';
+import { type Clock, describeError, errorCode, type Logger, Semaphore } from '../../core/index.ts';
 import type { PodSandbox, RuntimeEvent, RuntimeService } from '../../cri/types.ts';
 import { POD_NAME, POD_NAMESPACE, POD_UID } from '../containers/labels.ts';
 import { emptyView, type ObservedContainer, type ObservedSandbox, type PodView } from './model.ts';
 import { observedContainer, observedSandbox } from './observe.ts';
+
+/**
+ * Milliseconds before each look after an `early` exit, together 2 s. containerd tells CRI and us at the same moment, and
+ * CRI writes the exit to disk first, which takes 10 to 30 ms on a PC and several times that on a card; looking sooner
+ * only keeps it from doing so.
+ */
+const EXIT_PAUSES_MS = [25, 15, 20, 30, 40, 60, 100, 150, 250, 500, 800];
 
 export interface RuntimeViewOptions {
   runtime: RuntimeService;
@@ -41,6 +48,7 @@ export class RuntimeView {
   readonly #owner = new Map<string, string>();
   /** Ids that we are at work on, and how often. */
   readonly #busy = new Map<string, number>();
+  readonly #settling = new Semaphore(8);
   /** Entered or removed by ourselves since the running list began: that list may not know it yet. */
   #touched: Set<string> | undefined;
   /** Whether a sandbox's addresses are of a network that is ours. */
@@ -140,11 +148,21 @@ export class RuntimeView {
     }
   }
 
-  async #look(id: string): Promise<void> {
+  /** True unless it is there and not over. */
+  async #look(id: string): Promise<boolean> {
     const uid = this.#owner.get(id);
-    if (uid === undefined) return;
-    if (this.#pods.get(uid)?.containers.has(id)) await this.lookAtContainer(id);
-    else await this.lookAtSandbox(id);
+    if (uid === undefined) return true;
+    if (!this.#pods.get(uid)?.containers.has(id)) return (await this.lookAtSandbox(id))?.ready !== true;
+    const state = (await this.lookAtContainer(id))?.state;
+    return state === undefined || state === 'exited' || state === 'unknown';
+  }
+
+  /** Looks until the runtime has taken note of an exit too; nothing would tell us later. */
+  async #lookForExit(id: string): Promise<void> {
+    for (const pause of EXIT_PAUSES_MS) {
+      await this.#options.clock.sleep(pause);
+      if (this.#busy.has(id) || (await this.#look(id))) return;
+    }
   }
 
   /** Never throws. False if the runtime could not be asked: then only a {@link resync} tells what happened. */
@@ -157,7 +175,8 @@ export class RuntimeView {
     if (known && event.kind === 'started' && known.state === 'running') return true;
     if (known && event.kind === 'exited' && known.state === 'exited') return true;
     try {
-      await this.#look(event.containerId);
+      if (event.early) await this.#settling.run(() => this.#lookForExit(event.containerId));
+      else await this.#look(event.containerId);
       return true;
     } catch (error) {
       this.#warn('status', error);

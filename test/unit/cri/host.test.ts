@@ -3,8 +3,10 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { findContainerd, searchPath } from '../../../src/cri/containerd/binary.ts';
+import { silentLogger } from '../../../src/core/index.ts';
+import { findContainerd, searchPath, supportedVersion } from '../../../src/cri/containerd/binary.ts';
 import { findCniPlugins } from '../../../src/cri/containerd/cni.ts';
+import { defaultRuntime } from '../../../src/cri/containerd/default-runtime.ts';
 import { cgroupsUnusable, probeHost, useSystemdCgroup } from '../../../src/cri/containerd/host-facts.ts';
 import { lastComplaints, logSince, rotateLog } from '../../../src/cri/containerd/log-file.ts';
 import { containerdEnv } from '../../../src/cri/containerd/prepare.ts';
@@ -89,6 +91,32 @@ describe('programs', () => {
         ]);
       },
     ));
+
+  it('crun is the default where it can be: new enough for containerd, and no controllers lie in v2 beside v1', async () => {
+    const asks: string[] = [];
+    const pick = async (crun: string, containerd: string, mixedCgroups = false, asked?: string) => {
+      const exec = { run: async () => ({ stdout: `crun version ${crun}\ncommit: x\nspec: 1.0.0\n` }) };
+      return defaultRuntime({
+        asked,
+        found: crun === '' ? [] : [{ name: 'crun', type: 'io.containerd.runc.v2', binary: '/usr/bin/crun' }],
+        containerd: supportedVersion(`containerd x ${containerd} y`),
+        facts: { mixedCgroups },
+        exec: exec as never,
+        log: { ...silentLogger, info: (_, fields) => void asks.push(String(fields?.why)) },
+      });
+    };
+    assert.equal(await pick('1.8.1', '1.6.20~ds1'), 'crun');
+    assert.equal(await pick('1.8.1', '1.7.24'), undefined);
+    assert.match(asks.at(-1) ?? '', /needs crun 1\.14\.3 or newer, this is 1\.8\.1/);
+    assert.equal(await pick('1.14.3', '2.1.9'), 'crun');
+    assert.equal(await pick('1.21', '2.1.9'), 'crun');
+    assert.equal(await pick('1.14', '2.1.9'), undefined);
+    assert.equal(await pick('nonsense', '1.6.20'), undefined);
+    assert.equal(await pick('1.21', '1.6.20', true), undefined);
+    assert.equal(await pick('', '1.6.20'), undefined);
+    assert.equal(await pick('1.21', '1.6.20', false, 'runc'), 'runc');
+    await assert.rejects(pick('1.21', '1.6.20', false, 'nvidia'), { code: 'RUNTIME_NOT_FOUND' });
+  });
 
   it('of CNI come from the fullest folder first, and the missing are named', () =>
     inFolder({ 'a/loopback': '', 'b/bridge': '', 'b/host-local': '', 'b/loopback': '' }, async (dir) => {

@@ -94,6 +94,40 @@ describe('the view of the runtime', () => {
     assert.equal(runtime.count('containerStatus'), 2);
   });
 
+  it('looks again until the runtime has noted an exit that it was told of early', async () => {
+    const { clock, runtime, view, sandboxId, id } = await setUp();
+    await view.resync();
+    const early = { type: 'container', kind: 'exited', early: true } as const;
+    const handled = view.handle({ ...early, containerId: id });
+    await clock.advance(100);
+    assert.equal(view.get('u').containers[0]?.state, 'running');
+    runtime.exit(id, 1);
+    await clock.advance(100);
+    assert.equal(await handled, true);
+    assert.equal(view.get('u').containers[0]?.exitCode, 1);
+    const asked = runtime.count('containerStatus');
+    await clock.advance(10_000);
+    assert.equal(runtime.count('containerStatus'), asked);
+
+    // One that never shows is not asked about for ever.
+    const never = view.handle({ ...early, containerId: sandboxId });
+    await clock.advance(10_000);
+    assert.equal(await never, true);
+    assert.ok(runtime.count('podSandboxStatus') < 20);
+  });
+
+  it('asks nothing about exits of its own making', async () => {
+    const { clock, runtime, view, id } = await setUp();
+    await view.resync();
+    const asked = runtime.count('containerStatus');
+    await view.during(id, async () => {
+      runtime.exit(id, 0);
+      await view.handle({ type: 'container', kind: 'exited', containerId: id, early: true });
+      await clock.advance(10_000);
+    });
+    assert.equal(runtime.count('containerStatus'), asked);
+  });
+
   it('forgets what is gone, keeps what was entered while it listed', async () => {
     const { runtime, view, sandboxId, id } = await setUp();
     await view.resync();

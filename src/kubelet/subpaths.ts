@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { describeError, isAbort, type Logger } from '../core/index.ts';
+import { describeError, errorCode, isAbort, type Logger } from '../core/index.ts';
 import type { Mount } from '../cri/types.ts';
 import { component, configError, criMount, type PlannedMount } from './containers/index.ts';
 import { type Mounter, makeTarget, openSubPath, prepareTarget, resolveSubPath } from './volumes/index.ts';
@@ -58,7 +58,8 @@ export async function makeMounts(planned: readonly PlannedMount[], context: SubP
   } catch (error) {
     if (isAbort(error)) throw error;
     context.log.warn('a subPath could not be prepared', { container, error: describeError(error) });
-    throw configError(`failed to prepare subPath for volumeMount "${at?.name}" of container "${container}"`, error);
+    const failed = errorCode(error) === 'SUBPATH_CREATE' ? 'create subPath directory' : 'prepare subPath';
+    throw configError(`failed to ${failed} for volumeMount "${at?.name}" of container "${container}"`, error);
   } finally {
     await Promise.all(open.map((handle) => handle.close()));
   }

@@ -11,6 +11,8 @@ interface WatchRequest {
 interface Watcher {
   path: string;
   name: string;
+  /** Versions up to this one are of no interest to it, even if they are still to come. */
+  since: number;
   push(event: WatchEvent<Referenced>): void;
   end(): void;
 }
@@ -29,7 +31,7 @@ export class FakeReferenceApi {
   #version = 100;
 
   readonly client = {
-    get: (path: string) => this.#get(path),
+    get: (path: string, options?: { query?: Record<string, unknown> }) => this.#get(path, options?.query),
     create: (path: string, body: unknown) => this.#token(path, body),
     watch: (request: WatchRequest) => this.#watch(request),
     onReachable: (fn: () => void) => {
@@ -51,6 +53,7 @@ export class FakeReferenceApi {
     const path = `/api/v1/namespaces/${namespace}/${kind === 'ConfigMap' ? 'configmaps' : 'secrets'}`;
     const object = this.objects.get(`${path}/${name}`);
     this.objects.delete(`${path}/${name}`);
+    this.#version++;
     if (object) this.#tell(path, name, { type: 'DELETED', object });
   }
 
@@ -64,12 +67,36 @@ export class FakeReferenceApi {
     for (const wake of [...this.#wakers]) wake();
   }
 
-  async #get(path: string): Promise<Referenced> {
+  /** A backup taken before: what was written since is gone, and versions are counted on from there. */
+  restore(backup: { objects: Map<string, Referenced>; version: number }): void {
+    this.objects.clear();
+    for (const [path, object] of backup.objects) this.objects.set(path, structuredClone(object));
+    this.#version = backup.version;
+  }
+
+  backup(): { objects: Map<string, Referenced>; version: number } {
+    return { objects: new Map(this.objects), version: this.#version };
+  }
+
+  async #get(path: string, query?: Record<string, unknown>): Promise<Referenced> {
+    if (query?.fieldSelector !== undefined)
+      return this.#list(path, String(query.fieldSelector)) as unknown as Referenced;
     this.requests.push(`GET ${path}`);
     if (this.fault) throw this.fault;
     const object = this.objects.get(path);
     if (!object) throw new KubeError({ status: 404, message: `${path} not found`, reason: 'NotFound' });
     return structuredClone(object);
+  }
+
+  /** Of one name, by its metadata. */
+  #list(path: string, selector: string) {
+    this.requests.push(`LIST ${path}?${selector}`);
+    if (this.fault) throw this.fault;
+    const object = this.objects.get(`${path}/${selector.replace('metadata.name=', '')}`);
+    return {
+      metadata: { resourceVersion: String(this.#version) },
+      items: object ? [{ metadata: structuredClone(object.metadata) }] : [],
+    };
   }
 
   async #token(path: string, body: unknown): Promise<unknown> {
@@ -85,7 +112,8 @@ export class FakeReferenceApi {
 
   #tell(path: string, name: string, event: WatchEvent<Referenced>): void {
     for (const watcher of this.watchers)
-      if (watcher.path === path && watcher.name === name) watcher.push(structuredClone(event));
+      if (watcher.path === path && watcher.name === name && this.#version > watcher.since)
+        watcher.push(structuredClone(event));
   }
 
   async *#watch(request: WatchRequest): AsyncGenerator<WatchEvent<Referenced>> {
@@ -98,6 +126,7 @@ export class FakeReferenceApi {
     const watcher: Watcher = {
       path: request.path,
       name,
+      since: Number(request.query?.resourceVersion ?? 0),
       push: (event) => {
         queue.push(event);
         wake();
@@ -108,8 +137,7 @@ export class FakeReferenceApi {
       },
     };
     const now = this.objects.get(`${request.path}/${name}`);
-    const since = Number(request.query?.resourceVersion ?? 0);
-    if (now && Number(now.metadata?.resourceVersion) > since)
+    if (now && Number(now.metadata?.resourceVersion) > watcher.since)
       queue.push({ type: 'ADDED', object: structuredClone(now) });
     this.watchers.add(watcher);
     request.onOpen?.();
@@ -118,6 +146,7 @@ export class FakeReferenceApi {
       for (;;) {
         const event = queue.shift();
         if (event) yield event;
+        else if (this.fault && ended) throw this.fault;
         else if (ended || request.signal?.aborted) return;
         else
           await new Promise<void>((resolve) => {

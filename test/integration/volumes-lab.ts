@@ -83,11 +83,13 @@ async function removeCgroups(root: string): Promise<void> {
     .catch(() => {});
 }
 
+/** A pod with these volumes, each mounted at its name unless the containers given say otherwise. */
 export function volumePod(uid: string, volumes: Volume[], spec: Partial<Pod['spec']> = {}): Pod {
+  const volumeMounts = volumes.map(({ name }) => ({ name, mountPath: `/${name}` }));
   return {
     metadata: { name: `pod-${uid}`, namespace: 'ns', uid, labels: { app: 'x' } },
     spec: {
-      containers: [{ name: 'main', image: 'busybox' }],
+      containers: [{ name: 'main', image: 'busybox', volumeMounts }],
       serviceAccountName: 'default',
       volumes,
       ...spec,

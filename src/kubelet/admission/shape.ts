@@ -83,7 +83,7 @@ const configMapSource: Schema = { name: 'string', optional: 'boolean', defaultMo
 
 const volume: Schema = {
   'name!': 'string',
-  emptyDir: { medium: 'string', sizeLimit: 'quantity' },
+  emptyDir: { medium: 'string', sizeLimit: 'quantity', stickyBit: 'boolean' },
   hostPath: { 'path!': 'string', type: 'string' },
   configMap: configMapSource,
   secret: { secretName: 'string', optional: 'boolean', defaultMode: 'int', items },

@@ -2,7 +2,7 @@ import type { ConfigMap, EnvFromSource, EnvVar, Pod, Secret } from '../../kube/i
 import type { Notice } from '../materials.ts';
 import { configError } from './errors.ts';
 import { expand } from './expansion.ts';
-import { type FieldContext, podField, resourceField } from './fields.ts';
+import { defaultLimits, type FieldContext, podField, resourceField } from './fields.ts';
 import type { AnyContainer } from './spec.ts';
 
 /** A ConfigMap or Secret a container's environment names. */
@@ -108,7 +108,12 @@ function sourceValue(entry: EnvVar, context: EnvContext): string | undefined {
   if (!from) return '';
   if (from.fieldRef) return podField(context.pod, from.fieldRef.fieldPath ?? '', context);
   if (from.resourceFieldRef)
-    return resourceField(context.pod, context.container, from.resourceFieldRef, context.allocatable);
+    return resourceField(
+      context.pod,
+      context.container,
+      from.resourceFieldRef,
+      defaultLimits(context.pod, context.allocatable),
+    );
   if (from.configMapKeyRef) return keyValue('ConfigMap', from.configMapKeyRef, context);
   if (from.secretKeyRef) return keyValue('Secret', from.secretKeyRef, context);
   const unknown = Object.keys(from)[0];

@@ -1,7 +1,7 @@
 import type { Pod } from '../../kube/index.ts';
 import { configError } from './errors.ts';
 import { amountOf, limitsOf, requestsOf } from './resources.ts';
-import type { AnyContainer } from './spec.ts';
+import { type AnyContainer, specOf } from './spec.ts';
 
 /** A string as Go's %q prints it: the value form of labels and annotations in downward API files. */
 export function goQuote(text: string): string {
@@ -85,6 +85,20 @@ export interface ResourceFieldRef {
 }
 
 /**
+ * What stands in for limits that a container's environment shows but does not have: the pod's own limits, else what the
+ * node has (kubelet_resources.go defaultPodLimitsForDownwardAPI).
+ */
+export function defaultLimits(pod: Pod, allocatable: Readonly<Record<string, string>>): Record<string, string> {
+  const out = { ...allocatable };
+  const limits = specOf(pod).resources?.limits ?? {};
+  for (const name of ['cpu', 'memory']) {
+    const limit = limits[name];
+    if (limit !== undefined && out[name] !== undefined && amountOf(name, limit) > 0) out[name] = String(limit);
+  }
+  return out;
+}
+
+/**
  * The value of a resourceFieldRef: the container's limit or request in units of the divisor, rounded up. A limit that
  * is not set is the node's allocatable amount.
  */
@@ -98,7 +112,7 @@ export function resourceField(
   const container = ref.containerName ? all.find((c) => c.name === ref.containerName) : own;
   if (!container) throw configError(`container ${ref.containerName ?? ''} not found`);
   const m = /^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$/.exec(ref.resource);
-  if (!m) throw configError(`unsupported container resource: ${ref.resource.slice(0, 256)}`);
+  if (!m) throw configError(`unsupported container resource : ${ref.resource.slice(0, 256)}`);
   const [, kind, name] = m as unknown as [string, 'limits' | 'requests', string];
   let amount = (kind === 'limits' ? limitsOf(container) : requestsOf(container)).get(name) ?? 0;
   const whole = allocatable[name];

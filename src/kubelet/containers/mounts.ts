@@ -39,7 +39,7 @@ export function planMounts(
       volume,
       subPath: subPathOf(mount, context.environment),
       readonly,
-      recursiveReadOnly: readonly && recursive(mount, context.recursiveReadOnly),
+      recursiveReadOnly: recursive(mount, context.recursiveReadOnly),
       propagation: propagationOf(mount),
     };
   });
@@ -82,22 +82,17 @@ function subPathOf(mount: NewVolumeMount, environment: ReadonlyMap<string, strin
 }
 
 function recursive(mount: NewVolumeMount, supported: boolean): boolean {
-  switch (mount.recursiveReadOnly ?? 'Disabled') {
-    case 'Disabled':
-      return false;
-    case 'IfPossible':
-      return supported && propagationOf(mount) === 'PROPAGATION_PRIVATE';
-    case 'Enabled':
-      if (!supported)
-        throw configError(
-          `failed to resolve recursive read-only mode: volume "${mount.name}" requested recursive read-only mode, but it is not supported by the runtime`,
-        );
-      return true;
-    default:
-      throw configError(
-        `failed to resolve recursive read-only mode: unknown recursive read-only mode "${mount.recursiveReadOnly}"`,
-      );
-  }
+  const mode = mount.recursiveReadOnly ?? 'Disabled';
+  if (mode === 'Disabled') return false;
+  const refuse = (why: string) => configError(`failed to resolve recursive read-only mode: ${why}`);
+  const wanted = `volume "${mount.name}" requested recursive read-only mode, but it is`;
+  if (mount.readOnly !== true) throw refuse(`${wanted} not read-only`);
+  if (propagationOf(mount) !== 'PROPAGATION_PRIVATE')
+    throw refuse(`${wanted} not compatible with propagation "${mount.mountPropagation}"`);
+  if (mode === 'IfPossible') return supported;
+  if (mode !== 'Enabled') throw refuse(`unknown recursive read-only mode "${mode.slice(0, 64)}"`);
+  if (!supported) throw refuse(`${wanted} not supported by the runtime`);
+  return true;
 }
 
 function propagationOf(mount: NewVolumeMount): NonNullable<Mount['propagation']> {

@@ -1,6 +1,8 @@
 import { type Clock, createBackoff } from '../../core/index.ts';
-import { isExpired, KubeError } from '../../kube/index.ts';
+import { KubeError } from '../../kube/index.ts';
 import { collectionPath, type Reference, type ReferenceApi, type Referenced } from './reference.ts';
+
+const SHORT_WATCH_MS = 1_000;
 
 /** One object under watch. */
 export interface Follower {
@@ -14,45 +16,63 @@ export interface FollowOptions {
   clock: Clock;
   ref: Reference;
   signal: AbortSignal;
-  /** The object was got, or found absent. */
-  known(): boolean;
-  /** resourceVersion to go on from; undefined lets the server begin with the object as it is. */
+  /** resourceVersion of the object as it is known; undefined if it is not known or absent. */
   version(): string | undefined;
   found(object: Referenced | undefined): void;
-  /** Asks for the object anew, after the server forgot the version. */
+  /** Asks for the object anew. */
   reload(): Promise<void>;
 }
 
-/** Watches one object by name until stopped; breaks are resumed with a backoff, and at once when the server is back. */
+interface MetadataList {
+  metadata?: { resourceVersion?: string };
+  items?: { metadata?: { resourceVersion?: string } }[];
+}
+
+const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
+
+/**
+ * Watches one object by name until stopped. Breaks are resumed with a backoff, at once when the server is back, and after
+ * a look at what is there: the object may be gone, and after a restored backup the server's state is older than what was
+ * seen, so that a watch from there would stay silent for days.
+ */
 export function follow(options: FollowOptions): Follower {
   const { client, clock, ref, found, reload } = options;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const backoff = createBackoff({ initialMs: 500, maxMs: 30_000, jitter: 0.5 });
+  const path = collectionPath(ref);
+  const fieldSelector = `metadata.name=${ref.name}`;
   let live = false;
-  let version: string | undefined;
+  /** Where to watch from: at first whatever the server has at hand, sent as it is. Undefined: to be asked for. */
+  let version: string | undefined = '0';
+
+  async function look(): Promise<string | undefined> {
+    const list = await client.get<MetadataList>(path, { query: { fieldSelector }, accept: METADATA_ONLY, signal });
+    const item = list.items?.[0];
+    if (item === undefined) found(undefined);
+    else if (options.version() === undefined || item.metadata?.resourceVersion !== options.version()) await reload();
+    return list.metadata?.resourceVersion;
+  }
 
   async function watch(): Promise<void> {
-    // Whoever holds an object asks for it too: the watch goes on from that answer.
-    if (!options.known()) await reload();
-    version ??= options.version();
+    version ??= await look();
     const query = {
-      fieldSelector: `metadata.name=${ref.name}`,
+      fieldSelector,
       resourceVersion: version,
-      // A version too old costs one get; bookmarks would cost bytes each minute for objects that hardly ever change.
+      // A version too old costs one look; bookmarks would cost bytes each minute for objects that hardly ever change.
       allowWatchBookmarks: false,
       timeoutSeconds: 420 + Math.floor(Math.random() * 180),
     };
     const onOpen = () => {
       live = true;
-      backoff.reset();
     };
     try {
-      for await (const event of client.watch<Referenced>({ path: collectionPath(ref), query, signal, onOpen })) {
+      for await (const event of client.watch<Referenced>({ path, query, signal, onOpen })) {
         if (event.type === 'ERROR') {
           const status = event.object as { code?: number; message?: string };
           throw new KubeError({ status: status.code ?? 500, message: status.message ?? 'the watch ended' });
         }
+        backoff.reset();
         if (event.object?.metadata === undefined) continue;
         version = event.object.metadata.resourceVersion ?? version;
         if (event.object.metadata.name !== ref.name || event.type === 'BOOKMARK') continue;
@@ -73,18 +93,18 @@ export function follow(options: FollowOptions): Follower {
   void (async () => {
     while (!signal.aborted) {
       const began = clock.monotonic();
-      try {
-        await watch();
-        // Ended in order: go on at once, unless the server ends every watch as it begins.
-        if (clock.monotonic() - began < 1_000) await pause();
-      } catch (error) {
-        if (signal.aborted) return;
-        if (isExpired(error)) {
-          version = undefined;
-          await reload().catch(() => {});
-        }
-        await pause();
+      const broke = await watch().then(
+        () => false,
+        () => true,
+      );
+      if (signal.aborted) return;
+      // Ended in order: go on at once, unless the server ends every watch as it begins.
+      if (!broke && clock.monotonic() - began >= SHORT_WATCH_MS) {
+        backoff.reset();
+        continue;
       }
+      version = undefined;
+      await pause();
     }
   })();
 

@@ -199,7 +199,6 @@ export function createReferences(options: ReferencesOptions): References {
         clock,
         ref: entry.ref,
         signal: life,
-        known: () => entry.object !== undefined || entry.absent,
         version: () => entry.object?.metadata?.resourceVersion,
         found: (object) => {
           accept(entry, object);

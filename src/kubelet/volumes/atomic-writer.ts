@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   lchownSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -36,27 +37,60 @@ export interface WriteOptions {
   directoryMode: number;
   /** Group that gets read access to everything. */
   fsGroup?: number | undefined;
+  /** Folders other volumes are mounted at, relative to this one. */
+  nested?: readonly string[];
 }
 
 /** Makes the volume hold exactly the payload. True if anything was written. */
 export function writeVolume(directory: string, payload: Payload, options: WriteOptions): boolean {
   mkdirSync(directory, { recursive: true });
   const old = linkTarget(join(directory, DATA));
-  if (old !== undefined && holds(join(directory, old), payload, options.fsGroup)) return false;
+  if (old !== undefined && holds(join(directory, old), payload, options.fsGroup)) {
+    makeNested(directory, payload, options);
+    return false;
+  }
   own(directory, options.directoryMode, options.fsGroup);
   const version = versionName(new Date());
   try {
-    writeVersion(join(directory, version), payload, options.fsGroup);
+    writeVersion(join(directory, version), payload, options);
     swap(directory, version, options.fsGroup);
   } catch (error) {
     rmSync(join(directory, version), { recursive: true, force: true });
     throw error;
   }
-  link(directory, payload, version);
+  link(directory, payload, { version, options });
+  makeNested(directory, payload, options);
   return true;
 }
 
-function writeVersion(target: string, payload: Payload, fsGroup: number | undefined): void {
+/** Top-level names of the files. */
+function namesOf(payload: Payload): Set<string> {
+  return new Set([...payload.keys()].map((path) => topOf(path)));
+}
+
+function topOf(path: string): string {
+  return path.split('/')[0] as string;
+}
+
+/** Folders among the files lie in the version itself, made with it; where there is a file, it is the mount point. */
+function makeNested(directory: string, payload: Payload, { nested = [], fsGroup }: WriteOptions): void {
+  const names = nested.length === 0 ? undefined : namesOf(payload);
+  for (const path of nested) if (!names?.has(topOf(path))) makeFolders(directory, path, fsGroup);
+}
+
+function makeFolders(base: string, path: string, fsGroup: number | undefined): void {
+  let at = base;
+  for (const part of path.split('/')) {
+    at = join(at, part);
+    const found = lstatSync(at, { throwIfNoEntry: false });
+    if (found?.isDirectory()) continue;
+    if (found) return;
+    mkdirSync(at);
+    own(at, 0o755, fsGroup);
+  }
+}
+
+function writeVersion(target: string, payload: Payload, { fsGroup, nested = [] }: WriteOptions): void {
   mkdirSync(target);
   own(target, 0o755, fsGroup);
   const folders = new Set<string>();
@@ -70,6 +104,8 @@ function writeVersion(target: string, payload: Payload, fsGroup: number | undefi
     chmodSync(full, fileMode(file.mode, fsGroup));
   }
   for (const folder of folders) own(join(target, folder), 0o755, fsGroup);
+  const names = nested.length === 0 ? undefined : namesOf(payload);
+  for (const path of nested) if (names?.has(topOf(path))) makeFolders(target, path, fsGroup);
 }
 
 function swap(directory: string, version: string, fsGroup: number | undefined): void {
@@ -95,13 +131,24 @@ function linkTarget(path: string): string | undefined {
 }
 
 /** Top-level names: makes the links that are missing, removes what belongs to no file, former versions too. */
-function link(directory: string, payload: Payload, version: string): void {
-  const names = new Set([...payload.keys()].map((path) => path.split('/')[0] as string));
-  for (const entry of readdirSync(directory)) {
-    if (entry === DATA || entry === version || names.delete(entry)) continue;
-    rmSync(join(directory, entry), { recursive: true, force: true });
+function link(
+  directory: string,
+  payload: Payload,
+  { version, options }: { version: string; options: WriteOptions },
+): void {
+  const { fsGroup, nested = [] } = options;
+  const names = namesOf(payload);
+  const mounted = new Set(nested.map(topOf).filter((name) => !names.has(name)));
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const { name } = entry;
+    if (name === DATA || name === version || mounted.has(name)) continue;
+    if (entry.isSymbolicLink() && names.delete(name)) continue;
+    rmSync(join(directory, name), { recursive: true, force: true });
   }
-  for (const name of names) symlinkSync(`${DATA}/${name}`, join(directory, name));
+  for (const name of names) {
+    symlinkSync(`${DATA}/${name}`, join(directory, name));
+    if (fsGroup !== undefined) lchownSync(join(directory, name), 0, fsGroup);
+  }
 }
 
 function fileMode(mode: number, fsGroup: number | undefined): number {
@@ -125,7 +172,7 @@ function holds(version: string, payload: Payload, fsGroup: number | undefined): 
       if (is.uid !== (file.uid ?? 0) || (fsGroup !== undefined && is.gid !== fsGroup)) return false;
       if (!file.data.equals(readFileSync(full))) return false;
       // The link may be what a crash left out.
-      const name = path.split('/')[0] as string;
+      const name = topOf(path);
       if (readlinkSync(join(dirname(version), name)) !== `${DATA}/${name}`) return false;
     }
     return true;

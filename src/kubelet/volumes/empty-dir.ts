@@ -2,9 +2,13 @@ import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errorCode, parseQuantity } from '../../core/index.ts';
 import type { Pod, Volume } from '../../kube/index.ts';
-import { hugepageBytes, podLimits } from '../containers/resources.ts';
+import { hugepageBytes, limitsOf, podLimits, requestsOf } from '../containers/resources.ts';
+import { type AnyContainer, specOf } from '../containers/spec.ts';
 import { volumeError } from './errors.ts';
-import type { MountRequest } from './mounter.ts';
+import { type MountRequest, neverSwapped } from './mounter.ts';
+
+/** With what servers from 1.36 on may send. */
+export type EmptyDirSource = NonNullable<Volume['emptyDir']> & { stickyBit?: boolean };
 
 export interface EmptyDirContext {
   pod: Pod;
@@ -18,7 +22,7 @@ export interface EmptyDirContext {
  * The folder appears with its owner and mode set, so a crash can't leave half of that.
  */
 export async function ensureEmptyDir(
-  source: NonNullable<Volume['emptyDir']>,
+  source: EmptyDirSource,
   context: EmptyDirContext,
 ): Promise<MountRequest | undefined> {
   const { pod, directory } = context;
@@ -26,13 +30,14 @@ export async function ensureEmptyDir(
   const fsGroup = pod.spec.securityContext?.fsGroup;
   if (medium !== '' && medium !== 'Memory' && !medium.startsWith('HugePages'))
     throw volumeError('VOLUME_SETUP', `unknown storage medium "${medium.slice(0, 64)}"`);
-  await makeFolder(directory, fsGroup);
+  await makeFolder(directory, { fsGroup, sticky: source.stickyBit === true });
   if (medium === '' || (await isMountPoint(directory))) return undefined;
   const group = fsGroup === undefined ? [] : [`gid=${fsGroup}`];
   const mode = fsGroup === undefined ? 'mode=1777' : 'mode=3777';
   if (medium === 'Memory') {
     const size = Math.max(4096, memorySize(source.sizeLimit, context));
-    return { source: 'tmpfs', target: directory, type: 'tmpfs', options: [`size=${size}`, mode, ...group] };
+    const options = [`size=${size}`, mode, ...group, ...neverSwapped()];
+    return { source: 'tmpfs', target: directory, type: 'tmpfs', options };
   }
   return {
     source: 'nodev',
@@ -42,14 +47,17 @@ export async function ensureEmptyDir(
   };
 }
 
-async function makeFolder(directory: string, fsGroup: number | undefined): Promise<void> {
+async function makeFolder(
+  directory: string,
+  { fsGroup, sticky }: { fsGroup: number | undefined; sticky: boolean },
+): Promise<void> {
   if (await exists(directory)) return;
   await mkdir(dirname(directory), { recursive: true, mode: 0o750 });
   const unready = `${directory}.unready`;
   await rm(unready, { recursive: true, force: true });
   await mkdir(unready);
   if (fsGroup !== undefined) await chown(unready, 0, fsGroup);
-  await chmod(unready, fsGroup === undefined ? 0o777 : 0o2777);
+  await chmod(unready, (fsGroup === undefined ? 0o777 : 0o2777) | (sticky ? 0o1000 : 0));
   await rename(unready, directory);
 }
 
@@ -67,21 +75,32 @@ async function isMountPoint(directory: string): Promise<boolean> {
   return (await stat(directory)).dev !== (await stat(dirname(directory))).dev;
 }
 
-/** The least of the node's memory, the pod's memory limit and the volume's own. */
+/** The least of the node's memory, the pod's memory limit (if all its containers have one) and the volume's own. */
 function memorySize(limit: string | number | undefined, { pod, allocatableMemory }: EmptyDirContext): number {
   const own = limit === undefined ? 0 : Math.floor(parseQuantity(limit));
-  const pods = podLimits(pod).get('memory') ?? 0;
+  const level = specOf(pod).resources?.limits?.memory;
+  const whole = level !== undefined || containersOf(pod).every((c) => (limitsOf(c).get('memory') ?? 0) > 0);
+  const pods = whole ? (podLimits(pod).get('memory') ?? 0) : 0;
   return Math.min(...[allocatableMemory, pods, own].filter((bytes) => bytes > 0));
 }
 
-/** `HugePages-2Mi`, or the one size the pod asks for. */
+function containersOf({ spec }: Pod): AnyContainer[] {
+  return [...spec.containers, ...(spec.initContainers ?? [])];
+}
+
+/** Bytes: of `HugePages-2Mi`, or for `HugePages` the one size the pod asks for; nobody gets pages the pod did not ask for. */
 function pageSize(medium: string, pod: Pod): number {
-  const named = medium.startsWith('HugePages-')
-    ? hugepageBytes(`hugepages-${medium.slice('HugePages-'.length)}`)
-    : undefined;
-  if (named !== undefined) return named;
-  const asked = [...podLimits(pod).keys()].map(hugepageBytes).filter((bytes) => bytes !== undefined);
-  if (asked.length !== 1 || medium !== 'HugePages')
-    throw volumeError('VOLUME_SETUP', `medium ${medium.slice(0, 64)} needs one huge page size among the pod's limits`);
-  return asked[0] as number;
+  const names = containersOf(pod).flatMap((container) => [...requestsOf(container).keys()]);
+  const level = Object.keys(specOf(pod).resources?.requests ?? {});
+  const asked = new Set([...names, ...level].map(hugepageBytes).filter((bytes) => bytes !== undefined));
+  const named = medium === 'HugePages' ? undefined : hugepageBytes(medium.replace('HugePages-', 'hugepages-'));
+  if (medium === 'HugePages' && asked.size > 1)
+    throw volumeError('VOLUME_SETUP', `medium: ${medium} can't be used if container requests multiple huge page sizes`);
+  const found = [...asked].find((bytes) => medium === 'HugePages' || bytes === named);
+  if (found === undefined)
+    throw volumeError(
+      'VOLUME_SETUP',
+      `medium ${medium.slice(0, 64)}: hugePages storage requested, but there is no resource request for huge pages`,
+    );
+  return found;
 }

@@ -7,7 +7,9 @@ export type VolumeErrorCode =
   | 'VOLUME_TYPE'
   | 'VOLUME_SETUP'
   | 'VOLUME_TEARDOWN'
-  | 'VOLUME_TMPFS';
+  | 'VOLUME_TMPFS'
+  /** The folder of a subPath can't be made. */
+  | 'SUBPATH_CREATE';
 
 export function volumeError(code: VolumeErrorCode, message: string, cause?: unknown): AgentError {
   return new AgentError({ code, message, cause });

@@ -1,6 +1,5 @@
 import type { Stats } from 'node:fs';
 import { mkdir, open, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { errorCode } from '../../core/index.ts';
 import { volumeError } from './errors.ts';
 
@@ -17,9 +16,9 @@ const CHECKS: Readonly<Record<string, { test: (s: Stats) => boolean; noun: strin
 /** Checks a hostPath volume's type, making what `…OrCreate` asks for (pkg/volume/hostpath). Throws `VOLUME_TYPE`. */
 export async function ensureHostPath(path: string, type: string | undefined): Promise<void> {
   if (!path.startsWith('/') || path.split('/').includes('..') || path.includes('\0'))
-    throw volumeError('VOLUME_TYPE', `hostPath "${path.slice(0, 256)}" must be an absolute path without '..'`);
+    throw volumeError('VOLUME_TYPE', `invalid HostPath \`${path.slice(0, 256)}\`: ${faultOf(path)}`);
   if (type === undefined || type === '') return;
-  const check = CHECKS[type];
+  const check = Object.hasOwn(CHECKS, type) ? CHECKS[type] : undefined;
   if (!check) throw volumeError('VOLUME_TYPE', `${type.slice(0, 64)} is an invalid volume type`);
   let found = await look(path);
   if (!found && type === 'DirectoryOrCreate') {
@@ -27,7 +26,7 @@ export async function ensureHostPath(path: string, type: string | undefined): Pr
     found = await look(path);
   }
   if (!found && type === 'FileOrCreate') {
-    await makeFile(path);
+    await (await open(path, 'a', 0o644)).close();
     found = await look(path);
   }
   if (!found || !check.test(found))
@@ -43,8 +42,7 @@ async function look(path: string): Promise<Stats | undefined> {
   }
 }
 
-async function makeFile(path: string): Promise<void> {
-  // Parents are not made: upstream fails there too.
-  if (!(await look(dirname(path)))) return;
-  await (await open(path, 'a', 0o644)).close();
+function faultOf(path: string): string {
+  if (path.split('/').includes('..')) return "must not contain '..'";
+  return path.includes('\0') ? 'must not contain a zero byte' : 'must be an absolute path';
 }

@@ -8,6 +8,7 @@ import type { Mounter, MountRequest } from './mounter.ts';
 import { ensureSharedTmpfs } from './shared-tmpfs.ts';
 import { setUpVolume } from './sources.ts';
 import { tearDownPod } from './teardown.ts';
+import { usedVolumes } from './used.ts';
 import { otherReferences, volumeReferences, volumeSignature } from './wishes.ts';
 
 export interface VolumeManagerOptions {
@@ -72,7 +73,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
     const context = { ...options, pod, signal, mounts, renewals };
     const volumes = new Map<string, Awaited<ReturnType<typeof setUpVolume>>>();
     const failures: VolumeFailure[] = [];
-    const wanted = pod.spec.volumes ?? [];
+    const wanted = usedVolumes(pod);
     const outcomes = await Promise.allSettled(wanted.map((volume) => setUpVolume(volume, context)));
     for (const [i, outcome] of outcomes.entries()) {
       const { name } = wanted[i] as { name: string };

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
+import { release } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Exec } from '../../host/index.ts';
 import { readText } from '../../host/index.ts';
@@ -67,6 +68,12 @@ export function createMounter(exec: Exec, options: { scratchDir: string; mountin
         .reverse();
     },
   };
+}
+
+/** The option that keeps a tmpfs out of the swap, where the kernel knows it: from Linux 6.4. */
+export function neverSwapped(kernel = release()): string[] {
+  const [major = 0, minor = 0] = kernel.split('.').map((n) => Number.parseInt(n, 10));
+  return major > 6 || (major === 6 && minor >= 4) ? ['noswap'] : [];
 }
 
 /** Mount points in mount order; octal escapes undone. */

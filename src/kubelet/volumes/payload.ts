@@ -59,13 +59,20 @@ function contentOf(kind: 'ConfigMap' | 'Secret', object: Referenced): Map<string
 /** A path inside the volume: relative, no `..`, none of the names the writer uses itself. Throws `VOLUME_SETUP`. */
 export function safePath(path: string): string {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
-  const bad =
-    path.startsWith('/') ||
-    path.length > 4096 ||
-    path.includes('\0') ||
-    parts.length === 0 ||
-    parts[0]?.startsWith('..') ||
-    parts.some((part) => part === '..' || Buffer.byteLength(part) > 255);
-  if (bad) throw volumeError('VOLUME_SETUP', `invalid path: "${path.slice(0, 256)}"`);
+  const wrong = faultOf(path, parts);
+  if (wrong !== undefined) throw volumeError('VOLUME_SETUP', `invalid path: ${wrong}`);
   return parts.join('/');
+}
+
+/** In upstream's words (volume/util/atomic_writer.go). */
+function faultOf(path: string, parts: readonly string[]): string | undefined {
+  const shown = path.slice(0, 256);
+  if (parts.length === 0) return `must not be empty: "${shown}"`;
+  if (path.startsWith('/')) return `must be relative path: ${shown}`;
+  if (path.length > 4096) return 'must be less than or equal to 4096 characters';
+  if (parts.includes('..')) return `must not contain '..': ${shown}`;
+  if (parts.some((part) => Buffer.byteLength(part) > 255))
+    return 'filenames must be less than or equal to 255 characters';
+  if (parts[0]?.startsWith('..')) return `must not start with '..': ${shown}`;
+  return path.includes('\0') ? `must not contain a zero byte: ${JSON.stringify(shown)}` : undefined;
 }

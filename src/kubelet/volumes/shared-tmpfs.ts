@@ -1,9 +1,8 @@
 import { mkdir, stat } from 'node:fs/promises';
-import { release } from 'node:os';
 import { dirname } from 'node:path';
 import { describeError } from '../../core/index.ts';
 import { volumeError } from './errors.ts';
-import type { Mounter } from './mounter.ts';
+import { type Mounter, neverSwapped } from './mounter.ts';
 
 /**
  * Mounts the one tmpfs that holds every pod's Secrets, tokens and ConfigMaps, unless a former run of the agent did.
@@ -18,16 +17,10 @@ export async function ensureSharedTmpfs(
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     if ((await stat(directory)).dev !== (await stat(dirname(directory))).dev) return;
-    const options = ['mode=0700', `size=${bytes}`, 'nosuid', 'nodev', ...(neverSwapped(release()) ? ['noswap'] : [])];
+    const options = ['mode=0700', `size=${bytes}`, 'nosuid', 'nodev', ...neverSwapped()];
     await mounter.mount([{ source: 'tmpfs', target: directory, type: 'tmpfs', options }], signal);
   } catch (cause) {
     if (signal.aborted) throw cause;
     throw volumeError('VOLUME_TMPFS', `no tmpfs can be mounted at ${directory}: ${describeError(cause)}`, cause);
   }
-}
-
-/** tmpfs knows `noswap` from Linux 6.4. */
-function neverSwapped(kernel: string): boolean {
-  const [major = 0, minor = 0] = kernel.split('.').map((n) => Number.parseInt(n, 10));
-  return major > 6 || (major === 6 && minor >= 4);
 }

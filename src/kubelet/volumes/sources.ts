@@ -12,6 +12,7 @@ import type { Layout } from './layout.ts';
 import { placeVolume } from './memory-link.ts';
 import type { MountRequest } from './mounter.ts';
 import { DEFAULT_MODE, objectPayload, type Payload, safePath } from './payload.ts';
+import { nestedMountPoints } from './used.ts';
 import { commonUser } from './wishes.ts';
 
 export interface SourceContext {
@@ -109,7 +110,8 @@ async function written(
     context.renewals.push(0);
     return result;
   }
-  writeVolume(directory, files, { directoryMode, fsGroup: pod.spec.securityContext?.fsGroup });
+  const { fsGroup } = pod.spec.securityContext ?? {};
+  writeVolume(directory, files, { directoryMode, fsGroup, nested: nestedMountPoints(name, pod) });
   return result;
 }
 

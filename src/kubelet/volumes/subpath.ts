@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { chmod, type FileHandle, mkdir, open, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { errorCode } from '../../core/index.ts';
+import { describeError, errorCode } from '../../core/index.ts';
 import { volumeError } from './errors.ts';
 
 /*
@@ -47,7 +47,9 @@ async function realpathOrMake(base: string, subPath: string): Promise<string> {
   } catch (error) {
     if (errorCode(error) !== 'ENOENT') throw error;
   }
-  await makeFolders(base, subPath);
+  await makeFolders(base, subPath).catch((error) => {
+    throw volumeError('SUBPATH_CREATE', describeError(error), error);
+  });
   return realpath(full);
 }
 

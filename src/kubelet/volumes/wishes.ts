@@ -3,10 +3,11 @@ import { envReferences } from '../containers/env.ts';
 import type { AnyContainer } from '../containers/spec.ts';
 import type { Reference } from '../references/index.ts';
 import { fieldsOfDownward } from './downward.ts';
+import { usedVolumes } from './used.ts';
 
 type ProjectedSource = NonNullable<NonNullable<Volume['projected']>['sources']>[number];
 
-/** ConfigMaps and Secrets that a pod's volumes hold, each once. */
+/** ConfigMaps and Secrets that a pod's mounted volumes hold, each once. */
 export function volumeReferences(pod: Pod): Reference[] {
   const namespace = pod.metadata.namespace ?? '';
   const found = new Map<string, Reference>();
@@ -17,7 +18,7 @@ export function volumeReferences(pod: Pod): Reference[] {
     note('ConfigMap', source.configMap?.name);
     note('Secret', source.secret?.name);
   };
-  for (const volume of pod.spec.volumes ?? []) {
+  for (const volume of usedVolumes(pod)) {
     note('ConfigMap', volume.configMap?.name);
     note('Secret', volume.secret?.secretName);
     volume.projected?.sources?.forEach(noteSource);
@@ -46,19 +47,26 @@ export function otherReferences(pod: Pod): Reference[] {
  * no look at them.
  */
 export function volumeSignature(pod: Pod): string {
-  const fields = (pod.spec.volumes ?? []).flatMap((volume) => [
+  const used = usedVolumes(pod);
+  const fields = used.flatMap((volume) => [
     ...fieldsOfDownward(volume.downwardAPI?.items),
     ...(volume.projected?.sources ?? []).flatMap((source) => fieldsOfDownward(source.downwardAPI?.items)),
   ]);
-  if (fields.length === 0) return '';
-  return JSON.stringify([pod.metadata.labels, pod.metadata.annotations, pod.spec.containers.map((c) => c.resources)]);
+  // An ephemeral container may be the first to mount a volume, or mount one inside of another.
+  const late = pod.spec.ephemeralContainers?.flatMap((c) => c.volumeMounts ?? []) ?? [];
+  const mounts = late.map(({ name, mountPath }) => [name, mountPath]);
+  if (fields.length === 0) return mounts.length === 0 ? '' : JSON.stringify(mounts);
+  const { metadata, spec } = pod;
+  return JSON.stringify([metadata.labels, metadata.annotations, spec.containers.map((c) => c.resources), mounts]);
 }
 
 /** The user all containers run as, if it is one and the same (upstream's FsUserFrom): owner of projected tokens. */
 export function commonUser(pod: Pod): number | undefined {
   const fallback = pod.spec.securityContext?.runAsUser;
   const users = new Set(
-    [...pod.spec.containers, ...(pod.spec.initContainers ?? [])].map((c) => c.securityContext?.runAsUser ?? fallback),
+    [...pod.spec.containers, ...(pod.spec.initContainers ?? []), ...(pod.spec.ephemeralContainers ?? [])].map(
+      (c) => c.securityContext?.runAsUser ?? fallback,
+    ),
   );
   return users.size === 1 ? [...users][0] : undefined;
 }

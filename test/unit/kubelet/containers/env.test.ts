@@ -6,6 +6,7 @@ import {
   expand,
   goQuote,
   makeEnvironment,
+  defaultLimits,
   resourceField,
   serviceVariables,
 } from '../../../../src/kubelet/containers/index.ts';
@@ -97,7 +98,16 @@ describe('the environment', () => {
     assert.equal(value('limits.memory', '1Gi'), '1');
     assert.equal(value('limits.memory', '0'), String(2 ** 30));
     assert.equal(value('requests.ephemeral-storage'), '0');
-    assert.throws(() => value('limits.pods'), /unsupported container resource: limits\.pods/);
+    assert.throws(() => value('limits.pods'), /unsupported container resource : limits\.pods/);
+  });
+
+  it("shows the pod's own limits where a container has none", () => {
+    const limited = { ...pod, spec: { ...pod.spec, resources: { limits: { memory: '64Mi', cpu: '0' } } } };
+    assert.deepEqual(defaultLimits(limited as Pod, { cpu: '4', memory: '1Gi', pods: '9' }), {
+      cpu: '4',
+      memory: '64Mi',
+      pods: '9',
+    });
   });
 
   it('takes keys and whole objects, env over envFrom, Services last', () => {

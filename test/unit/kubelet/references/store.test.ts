@@ -121,6 +121,43 @@ describe('references', () => {
     assert.deepEqual(changes, ['a:pod-1']);
   });
 
+  it('notices what was deleted, changed and made anew while it could not watch', async () => {
+    for (const name of ['gone', 'changed']) api.put('ConfigMap', 'ns', name, { k: '1' });
+    hold('pod-1', [cm('gone'), cm('changed')]);
+    for (const name of ['gone', 'changed']) await data(name);
+    await settle();
+    api.down();
+    await settle();
+    api.remove('ConfigMap', 'ns', 'gone');
+    api.put('ConfigMap', 'ns', 'changed', { k: '2' });
+    api.up();
+    await settle();
+    assert.deepEqual(changes.sort(), ['changed:pod-1', 'gone:pod-1']);
+    await assert.rejects(data('gone'), (e: Error) => errorCode(e) === 'REFERENCE_ABSENT');
+    api.put('ConfigMap', 'ns', 'gone', { k: '3' });
+    await settle();
+    assert.deepEqual(await data('gone'), { k: '3' });
+  });
+
+  it('hears of changes from a server that was restored from a backup', async () => {
+    api.put('ConfigMap', 'ns', 'a', { k: '1' });
+    const backup = api.backup();
+    hold('pod-1', [cm('a')]);
+    await data('a');
+    for (let i = 2; i < 50; i++) api.put('ConfigMap', 'ns', 'a', { k: `${i}` });
+    await settle();
+    assert.deepEqual(await data('a'), { k: '49' });
+    api.down();
+    await settle();
+    api.restore(backup);
+    api.up();
+    await settle();
+    assert.deepEqual(await data('a'), { k: '1' });
+    api.put('ConfigMap', 'ns', 'a', { k: 'after' });
+    await settle();
+    assert.deepEqual(await data('a'), { k: 'after' });
+  });
+
   it('keeps what environments name, without a watch, for restarts while the server is away', async () => {
     api.put('ConfigMap', 'ns', 'env', { k: '1' });
     references.hold('pod-1', { followed: [], kept: [cm('env')] });

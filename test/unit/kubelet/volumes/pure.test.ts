@@ -5,6 +5,7 @@ import type { Pod } from '../../../../src/kube/index.ts';
 import { createMounter, isWithin, volumeFailure } from '../../../../src/kubelet/volumes/index.ts';
 import { parseMountPoints } from '../../../../src/kubelet/volumes/mounter.ts';
 import { objectPayload, safePath } from '../../../../src/kubelet/volumes/payload.ts';
+import { nestedMountPoints } from '../../../../src/kubelet/volumes/used.ts';
 import {
   commonUser,
   otherReferences,
@@ -13,10 +14,11 @@ import {
 } from '../../../../src/kubelet/volumes/wishes.ts';
 
 const signal = new AbortController().signal;
+const mounts = (...names: string[]) => names.map((name) => ({ name, mountPath: `/${name}` }));
 const pod = (spec: object, metadata: object = {}): Pod =>
   ({
     metadata: { name: 'p', namespace: 'ns', uid: 'u', ...metadata },
-    spec: { containers: [{ name: 'a' }], ...spec },
+    spec: { containers: [{ name: 'a', volumeMounts: mounts('1', '2') }], ...spec },
   }) as unknown as Pod;
 
 describe('payloads', () => {
@@ -55,12 +57,20 @@ describe('what a pod names', () => {
       { name: '2', projected: { sources: [{ secret: { name: 's' } }, { configMap: { name: 'a' } }] } },
     ],
     initContainers: [{ name: 'i', env: [{ name: 'X', valueFrom: { secretKeyRef: { name: 'e', key: 'k' } } }] }],
-    containers: [{ name: 'a', envFrom: [{ configMapRef: { name: 'f' } }] }],
+    containers: [{ name: 'a', envFrom: [{ configMapRef: { name: 'f' } }], volumeMounts: mounts('1', '2') }],
   });
   it('is told apart: volumes are followed, the rest kept', () => {
     const names = (refs: { kind: string; name: string }[]) => refs.map((r) => `${r.kind}/${r.name}`).sort();
     assert.deepEqual(names(volumeReferences(whole)), ['ConfigMap/a', 'Secret/s']);
     assert.deepEqual(names(otherReferences(whole)), ['ConfigMap/f', 'Secret/e', 'Secret/pull']);
+  });
+
+  it('is followed only where a container mounts it', () => {
+    const names = (spec: object) =>
+      volumeReferences(pod({ volumes: [{ name: 'v', configMap: { name: 'a' } }], ...spec })).map((r) => r.name);
+    assert.deepEqual(names({}), []);
+    assert.deepEqual(names({ initContainers: [{ name: 'i', volumeMounts: mounts('v') }] }), ['a']);
+    assert.deepEqual(names({ ephemeralContainers: [{ name: 'e', volumeMounts: mounts('v') }] }), ['a']);
   });
 
   it('of itself matters only where a volume shows it', () => {
@@ -82,6 +92,29 @@ describe('what a pod names', () => {
         }),
       );
     assert.deepEqual([of([1, 1]), of([1, 2]), of([undefined, 5], 5), of([undefined])], [1, undefined, 5, undefined]);
+  });
+});
+
+describe('folders for volumes inside of volumes', () => {
+  const nested = (paths: Record<string, string>) =>
+    nestedMountPoints(
+      'v',
+      pod({
+        containers: [
+          { name: 'a', volumeMounts: Object.entries(paths).map(([name, mountPath]) => ({ name, mountPath })) },
+        ],
+      }),
+    ).sort();
+  it('are the outermost ones only, whatever the order of the mounts', () => {
+    assert.deepEqual(
+      nested({ x: '/dir/nested/double', v: '/dir/', y: '/dir/nested', z: '/dir/nested-vol', w: '/dir2' }),
+      ['nested', 'nested-vol'],
+    );
+    assert.deepEqual(nested({ v: '/a', x: '/b' }), []);
+    assert.deepEqual(nested({ v: '/a', x: '/a/b//./c' }), ['b/c']);
+  });
+  it('never lead out of the volume', () => {
+    assert.deepEqual(nested({ v: '/a', x: '/a/../../etc', y: '/a/b/../c' }), []);
   });
 });
 

@@ -6,6 +6,7 @@ import { isNameTaken, isRuntimeAway } from '../failures.ts';
 import { findContainer, latest, type ObservedContainer, type SpecContainer } from '../model.ts';
 import { usableSandbox } from '../plan-running.ts';
 import type { Step } from '../plan-types.ts';
+import { sortPodIps } from '../pod-ips.ts';
 import { initialHealth, type ProbeTarget } from '../probes/types.ts';
 import { crashEntry, nextCrashDelay } from '../restart.ts';
 import { ownerOf } from './sandbox.ts';
@@ -16,7 +17,7 @@ type Start = Extract<Step, { do: 'startContainer' }>;
 const RANK_CONTINUE = 0;
 
 export async function startContainer(step: Start, context: ActionContext): Promise<void> {
-  const { deps, memory } = context;
+  const { deps } = context;
   const container = findContainer(context.pod(), step.container);
   if (container === undefined) return;
   const started = await deps.limits.start.run(
@@ -97,7 +98,7 @@ async function configure(step: Start, container: SpecContainer, context: ActionC
           pod,
           container: container.spec,
           restartCount: step.attempt,
-          podIps: pod.spec.hostNetwork === true ? deps.hostIps() : (sandbox?.ips ?? []),
+          podIps: pod.spec.hostNetwork === true ? deps.hostIps() : sortPodIps(sandbox?.ips ?? [], deps.hostIps()),
           volumes: memory.volumes.volumes,
           image,
           targetContainerId: target === undefined ? undefined : latest(podView, target)?.id,

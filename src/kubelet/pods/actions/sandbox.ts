@@ -1,7 +1,8 @@
-import { AgentError, describeError, isAbort } from '../../../core/index.ts';
+import { AgentError, isAbort } from '../../../core/index.ts';
 import type { ActionContext } from '../actions.ts';
 import { isNameTaken, isRuntimeAway } from '../failures.ts';
 import { observedSandbox } from '../observe.ts';
+import { rpcText } from '../rpc-text.ts';
 import { preparePod } from './volumes.ts';
 
 /** Begun pods go first: a slot is better spent on finishing one than on beginning another. */
@@ -31,8 +32,9 @@ export async function createSandbox(attempt: number, context: ActionContext): Pr
         if (isAbort(error)) throw error;
         // It may be there nevertheless, half made.
         await view.resync().catch(() => {});
-        if (!isRuntimeAway(error) && !isNameTaken(error))
-          reports.pod('Warning', 'FailedCreatePodSandBox', `Failed to create pod sandbox: ${describeError(error)}`);
+        // What goes wrong because the pod was deleted meanwhile is no fault.
+        if (!isRuntimeAway(error) && !isNameTaken(error) && context.ending() === undefined)
+          reports.pod('Warning', 'FailedCreatePodSandBox', `Failed to create pod sandbox: ${rpcText(error)}`);
         throw error;
       }
     },

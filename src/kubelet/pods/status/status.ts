@@ -4,6 +4,7 @@ import { qosClassOf } from '../../containers/qos.ts';
 import type { PodMemory } from '../memory.ts';
 import { type ContainerKind, containersOf, type PodView } from '../model.ts';
 import { usableSandbox } from '../plan-running.ts';
+import { sortPodIps } from '../pod-ips.ts';
 import { conditionsOf } from './conditions.ts';
 import { containerStatusOf } from './container-status.ts';
 import { phaseOf } from './phase.ts';
@@ -121,7 +122,7 @@ function podIps({ pod, view, hostIps }: StatusFacts, before: PodStatus | undefin
   )
     return [];
   if (pod.spec.hostNetwork === true) return sandbox || before?.podIP ? hostIps : [];
-  if (sandbox && sandbox.ips.length > 0) return sandbox.ips;
+  if (sandbox && sandbox.ips.length > 0) return sortPodIps(sandbox.ips, hostIps);
   const kept = (before?.podIPs ?? []).map((entry) => entry?.ip).filter((ip): ip is string => typeof ip === 'string');
   return kept.length > 0 ? kept : before?.podIP ? [before.podIP] : [];
 }

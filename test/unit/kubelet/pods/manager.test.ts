@@ -418,7 +418,9 @@ describe('what can go wrong', () => {
     assert.equal(node.runtime.running().length, 10);
     assert.ok(
       node.recorder.events.some(
-        (e) => e.reason === 'FailedCreatePodSandBox' && e.message === 'Failed to create pod sandbox: cni plugin failed',
+        (e) =>
+          e.reason === 'FailedCreatePodSandBox' &&
+          e.message === 'Failed to create pod sandbox: rpc error: code = Unknown desc = cni plugin failed',
       ),
     );
   });

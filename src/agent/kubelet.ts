@@ -28,6 +28,7 @@ import { nodeIdentity } from './node-identity.ts';
 import type { AgentPaths } from './paths.ts';
 import { runtimeClassHandlers } from './runtime-classes.ts';
 import type { Stack } from './stack.ts';
+import { startUpkeep } from './upkeep.ts';
 import type { Uplink } from './uplink.ts';
 
 /** A network that is about to come up is no event; at a board's start it takes half a second. */
@@ -121,6 +122,13 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   node.poke();
   const pods = await startPods({ ...input, node, services, podSource, recorder, late });
   input.onPart({ pods });
+  await startUpkeep({
+    ...input,
+    pods,
+    externalRuntime: input.config.containerRuntimeEndpoint !== undefined,
+    nodeEvent: (type, reason, message) =>
+      recorder.event({ apiVersion: 'v1', kind: 'Node', name, uid: name }, type, reason, message),
+  });
   const server = kubeletServer(input, pods);
   const loopback = uplink.joined.nodeIps[0]?.includes(':') ? '::1' : '127.0.0.1';
   const health = new HealthzServer({

@@ -44,6 +44,8 @@ export interface Cri extends Component {
   readonly events: RuntimeEventSource;
   readonly registries: RegistrySettings;
   readonly importer: ImageImporter;
+  /** Names of images pinned in containerd's records, which CRI tells of from 1.7 on only. */
+  pinnedImages(signal: AbortSignal): Promise<string[]>;
   /** Where the runtime listens, a path. */
   readonly socket: string;
   status(): ContainerdStatus;
@@ -85,10 +87,11 @@ export function createCri(options: CriOptions): Cri {
   const events = createRuntimeEvents({ connection, runtime, namespace: NAMESPACE, log, clock });
   let ctr: string | undefined;
   const folder = join(options.dataDir, 'agent/images');
+  const store = createImageStore(connection, NAMESPACE);
   const importer = createImporter({
     folder,
     records: recordFiles(folder, paths.root),
-    store: createImageStore(connection, NAMESPACE),
+    store,
     images,
     ctr: () => ctr,
     socket: connection.socket,
@@ -106,6 +109,10 @@ export function createCri(options: CriOptions): Cri {
     events,
     registries,
     importer,
+    async pinnedImages(signal) {
+      const pinned = await store.list(['labels."io.cri-containerd.pinned"==pinned'], signal);
+      return pinned.map((image) => image.name);
+    },
     socket: connection.socket,
     async start(signal) {
       await Promise.all([registries.start(signal), supervisor.start(signal)]);

@@ -153,26 +153,22 @@ export const KEYS = {
     flag: 'container-log-max-size',
     kind: bytes,
     fallback: 10 * 2 ** 20,
-    notYet: 'container logs are not rotated yet',
   }),
   containerLogMaxFiles: key({
     flag: 'container-log-max-files',
     kind: int({ min: 2 }),
     fallback: 5,
     keepsZero: true,
-    notYet: 'container logs are not rotated yet',
   }),
   containerLogMaxWorkers: key({
     kind: int({ min: 1 }),
     fallback: 1,
     keepsZero: true,
-    notYet: 'container logs are not rotated yet',
   }),
   containerLogMonitorInterval: key({
     kind: duration({ minMs: 3 * SECOND }),
     fallback: 10 * SECOND,
     keepsZero: true,
-    notYet: 'container logs are not rotated yet',
   }),
 
   // Images
@@ -213,25 +209,21 @@ export const KEYS = {
     kind: int({ min: 0, max: 100 }),
     fallback: 85,
     keepsZero: true,
-    notYet: 'unused images are not removed yet',
   }),
   imageGCLowThresholdPercent: key({
     flag: 'image-gc-low-threshold',
     kind: int({ min: 0, max: 100 }),
     fallback: 80,
     keepsZero: true,
-    notYet: 'unused images are not removed yet',
   }),
   imageMinimumGCAge: key({
     flag: 'minimum-image-ttl-duration',
     kind: duration({ minMs: 0 }),
     fallback: 2 * MINUTE,
-    notYet: 'unused images are not removed yet',
   }),
   imageMaximumGCAge: key({
     kind: duration({ minMs: 0 }),
     fallback: 0,
-    notYet: 'unused images are not removed yet',
   }),
   minimumContainerTtl: key({
     flag: 'minimum-container-ttl-duration',

@@ -1,2 +1,3 @@
+export * from './gc/index.ts';
 export type { ImagePresence } from './presence.ts';
 export { ImageError, ImagePuller, type ImagePullerOptions, type ImageRequest } from './puller.ts';

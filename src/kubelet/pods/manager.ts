@@ -8,7 +8,7 @@ import type { DesiredCache } from './desired-cache.ts';
 import { createLogLinks } from './files.ts';
 import { Limiter } from './limiter.ts';
 import type { ProbeRunner } from './probes/types.ts';
-import { containerIdIn, runningLogs, workerByName } from './queries.ts';
+import { containerIdIn, runningLogs, wantedImages, workerByName } from './queries.ts';
 import { CRASH_MAX_MS } from './restart.ts';
 import { type RuntimePod, RuntimeView } from './runtime-view.ts';
 import type { PodSource } from './source.ts';
@@ -156,6 +156,11 @@ export class PodManager implements Component {
   ): string | undefined {
     const worker = workerByName(this.#workers.values(), namespace, pod);
     return worker && containerIdIn(this.#view, worker.uid, container, options);
+  }
+
+  /** Images that pods are made of or are about to be, as their specs name them. */
+  wantedImages(): Iterable<string> {
+    return wantedImages(this.#workers.values());
   }
 
   /** The logs of all running containers. */

@@ -1,4 +1,4 @@
-import { generations } from './model.ts';
+import { containersOf, generations } from './model.ts';
 import type { RuntimeView } from './runtime-view.ts';
 import type { PodWorker } from './worker.ts';
 
@@ -21,6 +21,15 @@ export function containerIdIn(
   options: { previous?: boolean } = {},
 ): string | undefined {
   return generations(view.get(uid), container)[options.previous ? 1 : 0]?.id;
+}
+
+/** The images that pods with work left are made of, as their specs name them. */
+export function* wantedImages(workers: Iterable<PodWorker>): Iterable<string> {
+  for (const { pod, memory } of workers) {
+    if (memory.finished) continue;
+    for (const { spec } of containersOf(pod)) if (typeof spec.image === 'string') yield spec.image;
+    for (const { image } of pod.spec.volumes ?? []) if (typeof image?.reference === 'string') yield image.reference;
+  }
 }
 
 /** The log of each running container, by its runtime id. */

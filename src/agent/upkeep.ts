@@ -1,0 +1,88 @@
+import { join } from 'node:path';
+import type { KubeletSettings } from '../config/index.ts';
+import { type Clock, errorCode, type Logger } from '../core/index.ts';
+import type { Cri } from '../cri/index.ts';
+import { readFilesystem } from '../hardware/index.ts';
+import { ImageCollector, LogRotator, type PodManager, whatFills } from '../kubelet/index.ts';
+import type { AgentPaths } from './paths.ts';
+import type { Stack } from './stack.ts';
+
+export interface UpkeepInput {
+  settings: KubeletSettings;
+  paths: AgentPaths;
+  cri: Cri;
+  /** Somebody else runs the runtime: its images lie elsewhere. */
+  externalRuntime: boolean;
+  pauseImage: string;
+  pods: PodManager;
+  nodeEvent(type: 'Normal' | 'Warning', reason: string, message: string): void;
+  stack: Stack;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+}
+
+export interface Upkeep {
+  images: ImageCollector;
+}
+
+/** What keeps a board that runs for years from filling its disk: unused images go, container logs are rotated. */
+export async function startUpkeep(input: UpkeepInput): Promise<Upkeep> {
+  const { settings, paths, cri, pods, stack, clock, log, signal } = input;
+  const root = imageRoot(input);
+  const images = new ImageCollector({
+    policy: {
+      highPercent: settings.imageGCHighThresholdPercent,
+      lowPercent: settings.imageGCLowThresholdPercent,
+      minAgeMs: settings.imageMinimumGCAge,
+      maxAgeMs: settings.imageMaximumGCAge,
+    },
+    images: cri.images,
+    runtime: cri.runtime,
+    events: cri.events,
+    filesystem: async () => readFilesystem(await root()),
+    wanted: () => [input.pauseImage, ...pods.wantedImages()],
+    pinned: async (inner) => {
+      try {
+        return await cri.pinnedImages(inner);
+      } catch (error) {
+        if (errorCode(error) === 'CRI_UNIMPLEMENTED') return []; // no containerd: CRI itself tells
+        throw error;
+      }
+    },
+    event: input.nodeEvent,
+    whatFills: async (all, used) => {
+      const path = await root();
+      const disk = await readFilesystem(path);
+      if (disk === undefined) return '';
+      const folders = { 'container logs': '/var/log/pods', 'volumes of pods': join(paths.kubeletDir, 'pods') };
+      return await whatFills({ images: all, used, disk, service: cri.images, folders, root: path });
+    },
+    clock,
+    log: log.child({ part: 'images' }),
+  });
+  const logs = new LogRotator({
+    policy: {
+      maxSize: settings.containerLogMaxSize,
+      maxFiles: settings.containerLogMaxFiles,
+      maxWorkers: settings.containerLogMaxWorkers,
+      monitorIntervalMs: settings.containerLogMonitorInterval,
+    },
+    runtime: cri.runtime,
+    running: () => pods.runningLogs(),
+    clock,
+    log: log.child({ part: 'logs' }),
+  });
+  await stack.start('image collection', images, signal);
+  await stack.start('log rotation', logs, signal);
+  return { images };
+}
+
+/** Where the runtime keeps its images, asked for once if it is not ours. */
+function imageRoot({ paths, cri, externalRuntime }: UpkeepInput): () => Promise<string> {
+  let path = externalRuntime ? undefined : join(paths.agentDir, 'containerd');
+  return async () => {
+    path ??= (await cri.images.imageFsInfo()).imageFilesystems[0]?.mountpoint;
+    return path ?? '/var/lib/containerd';
+  };
+}

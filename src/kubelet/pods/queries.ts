@@ -28,7 +28,10 @@ export function* wantedImages(workers: Iterable<PodWorker>): Iterable<string> {
   for (const { pod, memory } of workers) {
     if (memory.finished) continue;
     for (const { spec } of containersOf(pod)) if (typeof spec.image === 'string') yield spec.image;
-    for (const { image } of pod.spec.volumes ?? []) if (typeof image?.reference === 'string') yield image.reference;
+    for (const volume of pod.spec.volumes ?? []) {
+      const { image } = volume as { image?: { reference?: string } };
+      if (typeof image?.reference === 'string') yield image.reference;
+    }
   }
 }
 

@@ -27,6 +27,8 @@ export type {
   NodeCondition,
   NodeStatus,
   NodeSystemInfo,
+  PersistentVolume,
+  PersistentVolumeClaim,
   PodSecurityContext,
   Probe,
   ResourceRequirements,

@@ -12,7 +12,7 @@ import { createUserNamespaces } from './containers/user-namespaces.ts';
 import { type MakingContext, makeContainerMaterials, makeSandboxMaterials } from './making.ts';
 import type { MaterialsOptions, PodMaterials } from './materials.ts';
 import { createReferences, createTokens } from './references/index.ts';
-import { createLayout, createMounter, createVolumeManager, podsOnDisk } from './volumes/index.ts';
+import { createLayout, createMounter, createStorage, createVolumeManager, podsOnDisk } from './volumes/index.ts';
 
 /** The shared tmpfs may take a quarter of the memory: whoever fills it fills it with what the API server holds. */
 const TMPFS_SHARE = 0.25;
@@ -34,15 +34,20 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     pidsLimit: options.podPidsLimit,
   });
   const allocatable = () => node().allocatable;
+  const storage =
+    options.storage &&
+    createStorage({ ...options.storage, layout, mounter, exec, references, tokens, clock, log, facts: node });
   const volumes = createVolumeManager({
     layout,
     mounter,
     references,
     tokens,
+    storage,
     clock,
     log,
     allocatable,
     allocatableMemory: () => memoryOf(allocatable(), options.memoryCapacity),
+    ...(options.volumeOutdated && { outdated: options.volumeOutdated }),
     tmpfsBytes: Math.floor(options.memoryCapacity * TMPFS_SHARE),
   });
   const making: MakingContext = {
@@ -73,6 +78,7 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     async start(signal) {
       await references.start(signal);
       await volumes.start(signal);
+      await storage?.start(signal);
       await cgroups.start(signal);
       appArmor = await hasAppArmor();
       making.security.maskedPaths = await thermalPaths();
@@ -85,6 +91,7 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     },
     async stop() {
       await volumes.stop();
+      await storage?.stop();
       await references.stop();
     },
     admit: (pod, active) =>
@@ -137,6 +144,10 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
       return (await references.get({ kind: 'Secret', namespace, name }, signal)) as Secret;
     },
     onVolumesMayBeReady: (handler) => volumes.onMayBeReady(handler),
+    async sweepStaged() {
+      await storage?.sweep();
+    },
+    volumesInUse: () => storage?.volumesInUse(),
     async sweepLogs(known) {
       let folders: string[];
       try {

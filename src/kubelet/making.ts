@@ -1,5 +1,5 @@
 import { AgentError, describeError, errorCode, isAbort } from '../core/index.ts';
-import type { IdMapping } from '../cri/types.ts';
+import type { ContainerConfig, IdMapping } from '../cri/types.ts';
 import type { Pod } from '../kube/index.ts';
 import type { CgroupManager } from './cgroups/index.ts';
 import { etcHostsMount, makeLogFolder, readResolvConf, terminationLogMount } from './containers/files.ts';
@@ -12,6 +12,7 @@ import {
   makeEnvironment,
   makeSandboxConfig,
   parseResolvConf,
+  planDevices,
   planMounts,
   podDns,
   podHostname,
@@ -20,7 +21,13 @@ import {
   serviceVariables,
 } from './containers/index.ts';
 import type { UserNamespaces } from './containers/user-namespaces.ts';
-import type { ContainerMaterials, ContainerRequest, MaterialsOptions, SandboxMaterials } from './materials.ts';
+import type {
+  ContainerMaterials,
+  ContainerRequest,
+  MaterialsOptions,
+  PodVolumes,
+  SandboxMaterials,
+} from './materials.ts';
 import { type Referenced, type References, referenceKey } from './references/index.ts';
 import { makeMounts } from './subpaths.ts';
 import type { Layout, Mounter } from './volumes/index.ts';
@@ -114,11 +121,21 @@ export async function makeContainerMaterials(
       host,
       security,
     });
-    return { config, notices };
+    return { config: withStorage(config, container, volumes), notices };
   } catch (error) {
     if (isAbort(error) || errorCode(error) === 'CONTAINER_CONFIG') throw error;
     throw configError(describeError(error), error);
   }
+}
+
+/** Block devices, and the groups that files of volumes belong to. */
+function withStorage(config: ContainerConfig, container: AnyContainer, volumes: PodVolumes): ContainerConfig {
+  const devices = planDevices(container, volumes);
+  const groups = [...volumes.values()].flatMap(({ group }) => (group === undefined ? [] : [group]));
+  const security = config.linux?.securityContext;
+  if (groups.length > 0 && security)
+    security.supplementalGroups = [...new Set([...(security.supplementalGroups ?? []), ...groups])];
+  return devices.length > 0 ? { ...config, devices } : config;
 }
 
 async function environment(request: ContainerRequest, context: MakingContext, signal: AbortSignal) {

@@ -2,7 +2,10 @@ import type { Clock, Logger } from '../core/index.ts';
 import type { ContainerConfig, PodSandboxConfig } from '../cri/types.ts';
 import type { Exec } from '../host/index.ts';
 import type { Container, EphemeralContainer, Pod, Secret, Service, Taint } from '../kube/index.ts';
+import type { Shortage } from './admission/fit.ts';
+import type { Pressure } from './eviction/signals.ts';
 import type { ReferenceApi } from './references/reference.ts';
+import type { StorageNode } from './volumes/storage.ts';
 
 /**
  * The materials of a pod: everything between the Pod object and the CRI calls. The workers ask for them in this order:
@@ -48,11 +51,18 @@ export interface PodMaterials {
   onVolumesMayBeReady(handler: (podUid: string) => void): () => void;
   /** Log folders (`NS_NAME_UID`) whose pod is unknown are removed. */
   sweepLogs(known: ReadonlySet<string>): Promise<void>;
+  /** Once all pods are known and the orphans released: volumes staged on this node that no pod uses are unstaged. */
+  sweepStaged(): Promise<void>;
+  /** Names of attachable volumes, for the Node's status; undefined while none is known. */
+  volumesInUse(): string[] | undefined;
 }
 
 export type AnyContainer = Container | EphemeralContainer;
 
-export type Admission = { admitted: true } | { admitted: false; reason: string; message: string };
+/** `shortages`: nothing else keeps this critical pod out, and others have to make place for it. */
+export type Admission =
+  | { admitted: true }
+  | { admitted: false; reason: string; message: string; shortages?: readonly Shortage[] };
 
 /** An event to record on the pod (or on the container, where a container was asked for). */
 export interface Notice {
@@ -69,6 +79,10 @@ export interface MountedVolume {
   selinuxRelabel: boolean;
   /** Nothing but this agent writes to it, so its paths can be trusted. */
   trusted: boolean;
+  /** A block device: for volumeDevices, not to be mounted. */
+  device?: boolean;
+  /** Whom its files belong to: a supplemental group of the containers. */
+  group?: number;
 }
 
 /** By volume name. */
@@ -78,6 +92,8 @@ export type VolumesResult = { ready: true; volumes: PodVolumes } | { ready: fals
 
 export interface VolumeFailure {
   volume: string;
+  /** Of the event; `FailedMount` when left out. */
+  reason?: string;
   /** Stable: `VOLUME_UNSUPPORTED`, `VOLUME_REFERENCE` (absent object or key), `VOLUME_TYPE` (hostPath check), `VOLUME_SETUP`. */
   code: string;
   /** Upstream's text for a FailedMount event: `MountVolume.SetUp failed for volume "v" : …`. */
@@ -117,6 +133,8 @@ export interface NodeFacts {
   taints: readonly Taint[];
   /** Quantities by resource name: cpu, memory, pods, ephemeral-storage, hugepages-2Mi, … */
   allocatable: Readonly<Record<string, string>>;
+  /** What the node is short of: keeps out pods that are not critical. None when left out. */
+  pressures?: readonly Pressure[];
   /** First is status.hostIP. */
   hostIps: readonly string[];
   /** Kernel host name: what hostNetwork pods see. */
@@ -139,6 +157,8 @@ export interface CgroupOptions {
   /** Hard bound of kubepods: the node's allocatable. */
   memoryBytes?: number;
   milliCpu?: number;
+  /** Called once that bound holds, and whenever it can't be set (`fault`). */
+  enforced?(fault: string | undefined): void;
 }
 
 export interface MaterialsOptions {
@@ -156,8 +176,12 @@ export interface MaterialsOptions {
   services: ServiceSource;
   dns: DnsOptions;
   cgroups: CgroupOptions;
+  /** For claims, nfs and CSI drivers; left out: pods can't have those. */
+  storage?: StorageNode;
   /** The runtime handler of a RuntimeClass; throws AgentError with upstream's text if there is none. */
   runtimeHandler(className: string, signal: AbortSignal): Promise<string>;
+  /** A volume of a running pod can't be brought up to date, such as one whose ConfigMap was deleted. */
+  volumeOutdated?(pod: Pod, failure: VolumeFailure): void;
   /** KubeletConfiguration seccompDefault. */
   seccompDefault?: boolean;
   allowedUnsafeSysctls?: readonly string[];

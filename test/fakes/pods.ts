@@ -6,10 +6,9 @@ import type { PodChange, PodSource } from '../../src/kubelet/pods/source.ts';
 
 /** Pods of an API server in memory, seen as a source and written to as by a client. */
 export class FakePodApi implements PodSource {
-  readonly confirms = true;
   readonly pods = new Map<string, Pod>();
-  /** Each status patch and deletion, in order. */
-  readonly writes: { verb: 'patch' | 'delete'; name: string; body: unknown }[] = [];
+  /** Each creation, status patch and deletion, in order. */
+  readonly writes: { verb: 'patch' | 'delete' | 'create'; name: string; body: unknown }[] = [];
   synced = true;
   away = false;
   #version = 1;
@@ -103,6 +102,17 @@ export class FakePodApi implements PodSource {
       else status[field] = value;
     }
     pod.status = status as PodStatus;
+    this.put(pod);
+    return structuredClone(pod);
+  }
+
+  async create(path: string, body: Pod): Promise<Pod> {
+    this.#check();
+    const key = `${path.split('/')[4]}/${body.metadata.name}`;
+    if (this.pods.has(key)) throw new KubeError({ status: 409, message: 'already exists', reason: 'AlreadyExists' });
+    this.writes.push({ verb: 'create', name: body.metadata.name ?? '', body });
+    const pod = structuredClone(body);
+    Object.assign(pod.metadata, { uid: `server-uid-${++uids}` });
     this.put(pod);
     return structuredClone(pod);
   }
@@ -213,6 +223,10 @@ export class FakeMaterials {
     return this.leftOver;
   }
   async sweepLogs(): Promise<void> {}
+  async sweepStaged(): Promise<void> {}
+  volumesInUse(): string[] | undefined {
+    return undefined;
+  }
 }
 
 /** Keeps events as `reason message`, by object name. */

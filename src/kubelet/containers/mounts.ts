@@ -1,4 +1,4 @@
-import type { Mount } from '../../cri/types.ts';
+import type { ContainerConfig, Mount } from '../../cri/types.ts';
 import type { MountedVolume, PodVolumes } from '../materials.ts';
 import { configError } from './errors.ts';
 import { expand } from './expansion.ts';
@@ -26,11 +26,10 @@ export function planMounts(
   volumes: PodVolumes,
   context: { environment: ReadonlyMap<string, string>; recursiveReadOnly: boolean },
 ): PlannedMount[] {
-  const device = container.volumeDevices?.[0];
-  if (device) throw configError(`cannot find volume "${device.name}" to pass into container "${container.name}"`);
   return (container.volumeMounts ?? []).map((mount: NewVolumeMount, index) => {
     const volume = volumes.get(mount.name);
-    if (!volume) throw configError(`cannot find volume "${mount.name}" to mount into container "${container.name}"`);
+    if (!volume || volume.device)
+      throw configError(`cannot find volume "${mount.name}" to mount into container "${container.name}"`);
     const readonly = mount.readOnly === true || volume.readOnly;
     return {
       index,
@@ -42,6 +41,15 @@ export function planMounts(
       recursiveReadOnly: recursive(mount, context.recursiveReadOnly),
       propagation: propagationOf(mount),
     };
+  });
+}
+
+/** The block devices a container gets. Throws `CONTAINER_CONFIG` with upstream's text (kubelet makeBlockVolumes). */
+export function planDevices(container: AnyContainer, volumes: PodVolumes): NonNullable<ContainerConfig['devices']> {
+  return (container.volumeDevices ?? []).map(({ name, devicePath }) => {
+    const volume = volumes.get(name);
+    if (!volume?.device) throw configError(`cannot find volume "${name}" to pass into container "${container.name}"`);
+    return { containerPath: devicePath, hostPath: volume.hostPath, permissions: volume.readOnly ? 'r' : 'mrw' };
   });
 }
 

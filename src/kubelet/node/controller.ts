@@ -10,12 +10,11 @@ import {
 } from '../../core/index.ts';
 import type { CriImage, RuntimeService, RuntimeStatus } from '../../cri/types.ts';
 import { isNotFound, isStatus, type KubeClient, type Node } from '../../kube/index.ts';
-import { type Health, nodeConditions } from './conditions.ts';
+import { type Health, nodeConditions, type Pressures } from './conditions.ts';
 import { movedAddresses, type NodeIdentity, newNode, nodeAddresses, staticStatus, wasMoved } from './describe.ts';
 import { metadataPatch } from './metadata-patch.ts';
 import { conditionEvents, type NodeEvent, startEvents } from './node-events.ts';
-import type { Pressure } from './pressure.ts';
-import { type DesiredStatus, nodeImages, statusPatch } from './status-patch.ts';
+import { type DesiredStatus, nodeImages, statusPatch, volumesInUse } from './status-patch.ts';
 import { parseVersion } from './version.ts';
 
 export interface NodeControllerOptions {
@@ -23,7 +22,9 @@ export interface NodeControllerOptions {
   identity: NodeIdentity;
   runtime: Pick<RuntimeService, 'status' | 'version'>;
   images: () => Promise<CriImage[]>;
-  pressure: () => Promise<Pressure>;
+  pressure: () => Promise<Pressures>;
+  /** Attachable volumes this node uses; undefined while none is known. */
+  volumesInUse?: () => string[] | undefined;
   /** Records an event about the Node. */
   event?: (event: NodeEvent) => void;
   clock: Clock;
@@ -277,7 +278,7 @@ export class NodeController implements Component {
 
   #status(
     missing: readonly string[],
-    pressure: Pressure,
+    pressure: Pressures,
     previous: Parameters<typeof nodeConditions>[1],
   ): DesiredStatus {
     const { clock } = this.#options;
@@ -292,6 +293,7 @@ export class NodeController implements Component {
         ...staticStatus(identity, this.#runtimeVersion ?? ''),
         ...(this.#images ? { images: nodeImages(this.#images) } : {}),
         ...this.#handlers,
+        ...volumesInUse(this.#options.volumesInUse?.(), this.#stored),
       },
       conditions: nodeConditions(health, previous, clock.now()),
       addresses: identity.externalCloud && known.length > 0 ? theirs : nodeAddresses(identity),

@@ -17,6 +17,15 @@ export function nodeImages(images: readonly CriImage[]): { names: string[]; size
     .slice(0, MAX_IMAGES);
 }
 
+/** The field of the status; left out where there is nothing to say and nothing was said. */
+export function volumesInUse(
+  names: readonly string[] | undefined,
+  stored: Node | undefined,
+): { volumesInUse?: readonly string[] } {
+  if (names === undefined) return {};
+  return names.length === 0 && !stored?.status?.volumesInUse?.length ? {} : { volumesInUse: names };
+}
+
 export interface DesiredStatus {
   /** Everything but conditions and addresses, by field of status. */
   fields: Readonly<Record<string, unknown>>;

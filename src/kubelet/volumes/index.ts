@@ -4,5 +4,7 @@ export * from './manager.ts';
 export * from './mounter.ts';
 export * from './remove-tree.ts';
 export * from './shared-tmpfs.ts';
+export * from './storage.ts';
 export * from './subpath.ts';
 export * from './teardown.ts';
+export * from './used.ts';

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { type Clock, describeError, isAbort, type Logger, sayOnce } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
 import type { PodVolumes, VolumeFailure, VolumesResult } from '../materials.ts';
@@ -7,6 +8,7 @@ import type { Layout } from './layout.ts';
 import type { Mounter, MountRequest } from './mounter.ts';
 import { ensureSharedTmpfs } from './shared-tmpfs.ts';
 import { setUpVolume } from './sources.ts';
+import type { Storage } from './storage.ts';
 import { tearDownPod } from './teardown.ts';
 import { usedVolumes } from './used.ts';
 import { otherReferences, volumeReferences, volumeSignature } from './wishes.ts';
@@ -16,10 +18,14 @@ export interface VolumeManagerOptions {
   mounter: Mounter;
   references: References;
   tokens: Tokens;
+  /** Claims, nfs and CSI drivers. */
+  storage: Storage | undefined;
   clock: Clock;
   log: Logger;
   allocatable(): Readonly<Record<string, string>>;
   allocatableMemory(): number;
+  /** A volume of a running pod can't be brought up to date; said once for each reason. */
+  outdated?(pod: Pod, failure: VolumeFailure): void;
   /** Bound of the tmpfs that all pods share. */
   tmpfsBytes: number;
 }
@@ -124,8 +130,9 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       state.renewAt = Math.min(state.renewAt, clock.monotonic() + RETRY_MS);
       arm();
       const text = result.failures.map((f) => f.message).join('; ');
-      if (once.changed(uid, text))
-        log.warn('a volume of a running pod keeps its old content', { pod: state.pod.metadata.name, error: text });
+      if (!once.changed(uid, text)) return;
+      log.warn('a volume of a running pod keeps its old content', { pod: state.pod.metadata.name, error: text });
+      for (const failure of result.failures.slice(0, 10)) options.outdated?.(state.pod, failure);
     }).catch((error) => {
       if (!isAbort(error)) log.warn('volumes could not be refreshed', { error: describeError(error) });
     });
@@ -134,7 +141,16 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
   return {
     async start(signal) {
       life = AbortSignal.any([signal, abort.signal]);
+      await mkdir(layout.rootDir, { recursive: true });
+      const shared = await mounter.share(layout.rootDir, signal).catch((error) => {
+        if (signal.aborted) throw error;
+        log.warn('mounts made by containers will not be seen by others', { error: describeError(error) });
+      });
+      if (shared) log.info('the folder of the pods was made a shared mount', { path: layout.rootDir });
       await ensureSharedTmpfs(layout.memoryDir, options.tmpfsBytes, mounter, signal);
+      options.storage?.onMayBeReady((uid) => {
+        for (const handler of handlers) handler(uid);
+      });
       unsubscribe ??= references.onChange((_ref, holders) => {
         for (const uid of holders) {
           const state = pods.get(uid);
@@ -187,7 +203,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       references.release(podUid);
       tokens.forget(podUid);
       once.clear(podUid);
-      const work = () => tearDownPod(podUid, { layout, mounter, signal });
+      const work = () => tearDownPod(podUid, { layout, mounter, storage: options.storage, signal });
       await (state ? inTurn(state, work) : work());
       if (pods.get(podUid) === state) pods.delete(podUid);
       arm();

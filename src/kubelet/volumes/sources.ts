@@ -12,6 +12,7 @@ import type { Layout } from './layout.ts';
 import { placeVolume } from './memory-link.ts';
 import type { MountRequest } from './mounter.ts';
 import { DEFAULT_MODE, objectPayload, type Payload, safePath } from './payload.ts';
+import type { Storage } from './storage.ts';
 import { nestedMountPoints } from './used.ts';
 import { commonUser } from './wishes.ts';
 
@@ -26,6 +27,8 @@ export interface SourceContext {
   signal: AbortSignal;
   /** Mounts that the volumes of the pod still need: made together. */
   mounts: MountRequest[];
+  /** Claims, nfs and CSI drivers; undefined where there are none. */
+  storage: Storage | undefined;
   /** Monotonic times at which tokens are to be renewed. */
   renewals: number[];
 }
@@ -76,6 +79,8 @@ export async function setUpVolume(volume: Volume, context: SourceContext): Promi
       projectedPayload(projected, directory, context),
     );
   }
+  if ((volume.persistentVolumeClaim || volume.ephemeral || volume.csi || volume.nfs) && context.storage)
+    return context.storage.setUp(pod, volume, context.renewals, context.signal);
   const kind = Object.keys(volume).find((key) => key !== 'name') ?? 'without a source';
   throw volumeError(
     'VOLUME_UNSUPPORTED',

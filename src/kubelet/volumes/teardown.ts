@@ -1,10 +1,19 @@
 import { rmSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describeError, errorCode, isAbort } from '../../core/index.ts';
 import { volumeError } from './errors.ts';
 import type { Layout } from './layout.ts';
 import type { Mounter } from './mounter.ts';
 import { removeTree } from './remove-tree.ts';
+import type { Storage } from './storage.ts';
+
+export interface TearDownContext {
+  layout: Layout;
+  mounter: Mounter;
+  storage: Storage | undefined;
+  signal: AbortSignal;
+}
 
 /**
  * Unmounts all that is mounted below a pod's folders (containers may have left mounts too), then removes them. Throws
@@ -12,12 +21,14 @@ import { removeTree } from './remove-tree.ts';
  */
 export async function tearDownPod(
   podUid: string,
-  { layout, mounter, signal }: { layout: Layout; mounter: Mounter; signal: AbortSignal },
+  { layout, mounter, storage, signal }: TearDownContext,
 ): Promise<void> {
   const folders = [layout.podDir(podUid), layout.podMemoryDir(podUid)];
   try {
-    const mounted = await mounter.below(folders);
+    const driven = storage ? join(layout.podDir(podUid), 'volumes/kubernetes.io~csi/') : undefined;
+    const mounted = (await mounter.below(folders)).filter((point) => !isDriven(point, driven));
     if (mounted.length > 0) await mounter.unmount(mounted, signal);
+    await storage?.tearDown(podUid, signal);
     await removeTree(layout.podDir(podUid));
     // Only this agent writes there, to memory, and nothing is mounted below any more.
     rmSync(layout.podMemoryDir(podUid), { recursive: true, force: true });
@@ -29,6 +40,11 @@ export async function tearDownPod(
       error,
     );
   }
+}
+
+/** What a driver mounted, a driver unmounts. */
+function isDriven(point: string, folder: string | undefined): boolean {
+  return folder !== undefined && point.startsWith(folder) && /^[^/]+\/mount$/.test(point.slice(folder.length));
 }
 
 /** Uids of all pods that have a folder here. */

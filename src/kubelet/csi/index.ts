@@ -1,0 +1,219 @@
+import { AgentError, describeError, isAbort, sayOnce } from '../../core/index.ts';
+import type { PluginHandler } from '../plugins/index.ts';
+import type { SetUp, SetUpContext } from '../volumes/claims/index.ts';
+import type { StorageSpec } from '../volumes/claims/spec.ts';
+import { mountFailure } from '../volumes/errors.ts';
+import { createAttachments } from './attach.ts';
+import { mapDevice } from './block.ts';
+import type { CsiContext, CsiVolume } from './context.ts';
+import { type CsiNodeOptions, installDriver, uninstallDriver } from './csi-node.ts';
+import { createDrivers } from './drivers.ts';
+import { expandIfLarger } from './expand.ts';
+import { mountFilesystem, type Published } from './filesystem.ts';
+import { createLocks } from './locks.ts';
+import { getCsiDriver } from './objects.ts';
+import { csiPaths, inlineHandle, uniqueName } from './paths.ts';
+import { tearDownCsi } from './teardown.ts';
+import { stagedVolumes, unstageDevice, unstageFilesystem } from './unstage.ts';
+import { readVolumeData } from './vol-data.ts';
+
+/** CSI volumes of this node. Loaded only once a driver registers or a pod has such a volume. */
+export interface Csi extends PluginHandler {
+  /** Throws AgentError with upstream's text. */
+  setUp(spec: StorageSpec, context: SetUpContext): Promise<SetUp>;
+  /** Throws `VOLUME_TEARDOWN`: call again later. */
+  tearDown(podUid: string, signal: AbortSignal): Promise<void>;
+  /** Unstages what no pod of this node uses any more: leftovers of a run that was killed, or of a driver that was away. */
+  sweep(): Promise<void>;
+  /** Goes on saying of staged volumes that they are in use, as a former run did. */
+  recover(): Promise<void>;
+  volumesInUse(): string[];
+  /** Calls with the uid of a pod that waited for a driver which has registered now. */
+  onDriver(handler: (podUid: string) => void): void;
+  stop(): void;
+}
+
+export type CsiOptions = Omit<CsiContext, 'paths' | 'drivers' | 'attachments' | 'locks' | 'left'>;
+
+/** Claims can't be watched by a node: how often one is looked at for having grown, and a driver asked to publish anew. */
+const LOOK_MS = 60_000;
+const SWEEP_RETRY_MS = 30_000;
+
+export function createCsi(options: CsiOptions): Csi {
+  const { node, nodeName, clock, log, layout, mounter } = options;
+  const abort = new AbortController();
+  const life = abort.signal;
+  const context: CsiContext = {
+    ...options,
+    paths: csiPaths(layout.rootDir),
+    drivers: createDrivers(),
+    attachments: createAttachments(options),
+    locks: createLocks(),
+    left: () => sweepLater(),
+  };
+  const { paths, drivers, attachments } = context;
+  const once = sayOnce();
+  const waiting = new Map<string, Set<string>>();
+  const handlers = new Set<(podUid: string) => void>();
+  const csiNode: CsiNodeOptions = { client: node.client, nodeName, serverMinor: node.serverMinor };
+  let cancelSweep: (() => void) | undefined;
+
+  /** Pods that wait for a driver are woken by it. */
+  function note(driver: string, podUid: string): void {
+    if (drivers.names().includes(driver)) return;
+    const pods = waiting.get(driver) ?? new Set();
+    if (waiting.size < 256 && pods.size < 256) waiting.set(driver, pods.add(podUid));
+  }
+
+  async function volumeOf(spec: StorageSpec, { pod, podUid, signal }: SetUpContext): Promise<CsiVolume> {
+    const source = spec.persistent?.spec?.csi;
+    const driver = source?.driver ?? spec.inline?.csi?.driver ?? '';
+    const handle = source?.volumeHandle ?? inlineHandle(podUid, spec.name);
+    const object = await getCsiDriver(node.client, driver, signal).catch((error) => {
+      if (signal.aborted) throw error;
+      throw mountFailure('MountVolume.NewMounter initialization failed', spec.name, error);
+    });
+    const volume = { pod, podUid, spec, driver, handle, object, signal };
+    if (spec.inline) checkInline(volume);
+    return volume;
+  }
+
+  /** A pod that was begun by an earlier run, and whose mount stands, needs no driver. */
+  async function standing(spec: StorageSpec, podUid: string): Promise<Published | undefined> {
+    if (spec.block) return undefined;
+    const folder = paths.podVolume(podUid, spec.name);
+    const path = `${folder}/mount`;
+    const data = await readVolumeData(folder);
+    if (!data || !(await mounter.below([path])).includes(path)) return undefined;
+    return { path, stagingPath: spec.inline ? '' : `${paths.staged(data.driverName, data.volumeHandle)}/globalmount` };
+  }
+
+  async function dueAt(volume: CsiVolume): Promise<number | undefined> {
+    const { object, spec, driver, signal } = volume;
+    const next = clock.monotonic() + LOOK_MS * (1 + 0.5 * Math.random());
+    if (object?.spec?.requiresRepublish) return next;
+    if (!spec.claim || !drivers.names().includes(driver)) return undefined;
+    return (await drivers
+      .get(driver)
+      .can('EXPAND_VOLUME', signal)
+      .catch(() => false))
+      ? next
+      : undefined;
+  }
+
+  const readOnlyOf = ({ readOnly, persistent }: StorageSpec) => readOnly || persistent?.spec?.csi?.readOnly === true;
+
+  async function sweep(): Promise<void> {
+    cancelSweep?.();
+    cancelSweep = undefined;
+    for (const { data, device } of await stagedVolumes(context)) {
+      if (life.aborted) return;
+      await context.locks.run(`${data.driverName}^${data.volumeHandle}`, () =>
+        device === undefined ? unstageFilesystem(data, context, life) : unstageDevice(device, data, context, life),
+      );
+    }
+  }
+
+  function sweepLater(): void {
+    cancelSweep?.();
+    if (life.aborted) return;
+    cancelSweep = clock.after(SWEEP_RETRY_MS, () => {
+      void sweep().catch((error) => {
+        if (!isAbort(error)) log.warn('staged volumes could not be looked through', { error: describeError(error) });
+      });
+    });
+  }
+
+  return {
+    async register({ name, supportedVersions }, socket, signal) {
+      if (!supportedVersions.some((version) => /^v?1(\.\d+)*/.test(version)))
+        throw new Error(
+          `RegisterCSIPlugin failed: none of the versions specified ${JSON.stringify(supportedVersions)} are supported`,
+        );
+      const driver = drivers.add(name, socket);
+      try {
+        const info = await driver.info(signal);
+        const { nodeId, maxVolumes, topology } = info;
+        await installDriver({ name, nodeId, maxVolumes, segments: topology?.segments ?? {} }, csiNode, signal);
+      } catch (error) {
+        drivers.remove(name);
+        throw error;
+      }
+      const pods = waiting.get(name) ?? [];
+      waiting.delete(name);
+      for (const podUid of pods) for (const handler of handlers) handler(podUid);
+      if (cancelSweep) void sweep().catch(() => {});
+    },
+    unregister({ name }) {
+      drivers.remove(name);
+      void uninstallDriver(name, csiNode, life).catch((error) => {
+        if (!isAbort(error))
+          log.warn('a driver that is gone could not be taken from the CSINode', {
+            driver: name,
+            error: describeError(error),
+          });
+      });
+    },
+    async setUp(spec, request) {
+      const { podUid, signal } = request;
+      const stands = await standing(spec, podUid);
+      try {
+        const volume = await volumeOf(spec, request);
+        note(volume.driver, podUid);
+        if (spec.block) {
+          const mounted = await mapDevice(volume, context);
+          await expandIfLarger(
+            volume,
+            { volumePath: mounted.hostPath, stagingPath: paths.device(spec.name).staging },
+            context,
+          );
+          return { mounted: { ...mounted, readOnly: readOnlyOf(spec) }, dueAt: await dueAt(volume) };
+        }
+        const again = stands !== undefined && volume.object?.spec?.requiresRepublish !== true;
+        if (again && !spec.inline && volume.object?.spec?.attachRequired !== false)
+          attachments.adopt(volume.driver, volume.handle);
+        const place = again ? stands : await mountFilesystem(volume, context);
+        if (!spec.inline)
+          await expandIfLarger(volume, { volumePath: place.path, stagingPath: place.stagingPath }, context);
+        const mounted = { hostPath: place.path, readOnly: readOnlyOf(spec), selinuxRelabel: false, trusted: false };
+        return { mounted, dueAt: await dueAt(volume) };
+      } catch (error) {
+        if (stands === undefined || signal.aborted) throw error;
+        if (once.changed(`${podUid}/${spec.name}`, describeError(error)))
+          log.warn('a mounted volume is used as it is', { volume: spec.name, error: describeError(error) });
+        const mounted = { hostPath: stands.path, readOnly: readOnlyOf(spec), selinuxRelabel: false, trusted: false };
+        return { mounted, dueAt: clock.monotonic() + LOOK_MS };
+      }
+    },
+    async tearDown(podUid, signal) {
+      for (const pods of waiting.values()) pods.delete(podUid);
+      await tearDownCsi(podUid, context, signal);
+    },
+    sweep,
+    async recover() {
+      const told = new Set(node.node()?.status?.volumesInUse ?? []);
+      for (const { data } of await stagedVolumes(context))
+        if (told.has(uniqueName(data.driverName, data.volumeHandle)))
+          attachments.adopt(data.driverName, data.volumeHandle);
+    },
+    volumesInUse: () => attachments.inUse(),
+    onDriver: (handler) => void handlers.add(handler),
+    stop() {
+      abort.abort();
+      cancelSweep?.();
+      drivers.close();
+    },
+  };
+}
+
+/** Not every driver can make volumes for one pod only. */
+function checkInline({ spec, driver, object }: CsiVolume): void {
+  const modes = object?.spec?.volumeLifecycleModes ?? ['Persistent'];
+  if (modes.includes('Ephemeral')) return;
+  const text = `volume mode "Ephemeral" not supported by driver ${driver} (only supports ${JSON.stringify(modes)})`;
+  throw mountFailure(
+    'MountVolume.NewMounter initialization failed',
+    spec.name,
+    new AgentError({ code: 'CSI_MODE', message: text }),
+  );
+}

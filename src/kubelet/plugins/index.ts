@@ -1,0 +1,2 @@
+export type { PluginInfo } from './registration.ts';
+export * from './watcher.ts';

@@ -1,0 +1,158 @@
+import { type FSWatcher, watch } from 'node:fs';
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type Backoff,
+  type Clock,
+  Coalescer,
+  type Component,
+  createBackoff,
+  describeError,
+  errorCode,
+  isAbort,
+  type Logger,
+} from '../../core/index.ts';
+import type { PluginInfo } from './registration.ts';
+
+/** What takes plugins of one type up. */
+export interface PluginHandler {
+  /** Throws with a text for the plugin's log. `socket`: where it listens. */
+  register(info: PluginInfo, socket: string, signal: AbortSignal): Promise<void>;
+  /** Its registration socket is gone. */
+  unregister(info: PluginInfo): void;
+}
+
+export interface PluginWatcherOptions {
+  /** `/var/lib/kubelet/plugins_registry` */
+  directory: string;
+  /** By plugin type. */
+  handlers: Readonly<Record<string, PluginHandler>>;
+  clock: Clock;
+  log: Logger;
+}
+
+interface Known {
+  /** Tells a socket made anew from the one before. */
+  made: string;
+  info: PluginInfo | undefined;
+  backoff: Backoff;
+  /** Monotonic; when a failed registration is tried again. */
+  retryAt: number;
+}
+
+/** Sockets looked at; nobody has that many drivers. */
+const MAX_PLUGINS = 256;
+/** Registrars make the socket and serve it in two steps. */
+const SETTLE_MS = 100;
+
+/**
+ * Registers the plugins whose sockets appear in the registry folder (kubelet pkg/kubelet/pluginmanager), forgets those
+ * whose socket is gone. One inotify watch; nothing else happens, and no gRPC code is loaded, while the folder is empty.
+ */
+export function createPluginWatcher(options: PluginWatcherOptions): Component {
+  const { directory, handlers, clock, log } = options;
+  const known = new Map<string, Known>();
+  const abort = new AbortController();
+  let life: AbortSignal = abort.signal;
+  let watcher: FSWatcher | undefined;
+  let cancelTimer: (() => void) | undefined;
+  const work = new Coalescer(() => reconcile());
+
+  async function reconcile(): Promise<void> {
+    if (life.aborted) return;
+    const found = await sockets(directory);
+    for (const [socket, entry] of known)
+      if (found.get(socket) !== entry.made) {
+        known.delete(socket);
+        if (entry.info) forget(entry.info);
+      }
+    for (const [socket, made] of found) {
+      const entry = known.get(socket) ?? {
+        made,
+        info: undefined,
+        backoff: createBackoff({ initialMs: 500, maxMs: 120_000 }),
+        retryAt: 0,
+      };
+      known.set(socket, entry);
+      if (entry.info === undefined && entry.retryAt <= clock.monotonic()) await register(socket, entry);
+    }
+    arm();
+  }
+
+  async function register(socket: string, entry: Known): Promise<void> {
+    const { registerPlugin } = await import('./registration.ts');
+    try {
+      entry.info = await registerPlugin(
+        socket,
+        async (info) => {
+          const handler = handlers[info.type];
+          if (!handler)
+            throw new Error(`no handler registered for plugin type: ${info.type.slice(0, 64)} at socket ${socket}`);
+          await handler.register(info, info.endpoint === '' ? socket : info.endpoint, life);
+        },
+        life,
+      );
+      log.info('a plugin has registered', { plugin: entry.info.name, type: entry.info.type });
+    } catch (error) {
+      if (isAbort(error) || life.aborted) return;
+      entry.retryAt = clock.monotonic() + entry.backoff.next();
+      const text = describeError(error);
+      if (entry.backoff.attempts === 1) log.warn('a plugin could not be registered', { socket, error: text });
+    }
+  }
+
+  function forget(info: PluginInfo): void {
+    // The same plugin may have registered through a new socket already.
+    for (const other of known.values()) if (other.info?.type === info.type && other.info.name === info.name) return;
+    log.info('a plugin is gone', { plugin: info.name, type: info.type });
+    handlers[info.type]?.unregister(info);
+  }
+
+  function arm(): void {
+    cancelTimer?.();
+    cancelTimer = undefined;
+    const due = [...known.values()].filter((e) => e.info === undefined).map((e) => e.retryAt);
+    if (due.length === 0 || life.aborted) return;
+    cancelTimer = clock.after(Math.max(SETTLE_MS, Math.min(...due) - clock.monotonic()), () => work.poke());
+  }
+
+  return {
+    async start(signal) {
+      life = AbortSignal.any([signal, abort.signal]);
+      await mkdir(directory, { recursive: true, mode: 0o750 });
+      let waiting = false;
+      watcher = watch(directory, { persistent: false }, () => {
+        if (waiting) return;
+        waiting = true;
+        clock.after(SETTLE_MS, () => {
+          waiting = false;
+          work.poke();
+        });
+      });
+      watcher.on('error', (error) => log.warn('plugins can not be watched', { error: describeError(error) }));
+      work.poke();
+    },
+    async stop() {
+      abort.abort();
+      watcher?.close();
+      cancelTimer?.();
+      await work.idle();
+    },
+  };
+}
+
+/** Sockets in the folder with a mark of when they were made. */
+async function sockets(directory: string): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  const entries = await readdir(directory, { withFileTypes: true }).catch((error) => {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  });
+  for (const entry of entries) {
+    if (entry.name.startsWith('.') || !entry.isSocket() || found.size >= MAX_PLUGINS) continue;
+    const path = join(directory, entry.name);
+    const made = await stat(path, { bigint: true }).catch(() => undefined);
+    if (made) found.set(path, `${made.ino} ${made.ctimeNs}`);
+  }
+  return found;
+}

@@ -117,6 +117,9 @@ export interface Mount {
   uidMappings?: IdMapping[];
   gidMappings?: IdMapping[];
   recursiveReadOnly?: boolean;
+  /** Instead of a hostPath (containerd from 2.1 on): what the image holds, below `imageSubPath`. */
+  image?: ImageSpec;
+  imageSubPath?: string;
 }
 
 export interface ImageSpec {

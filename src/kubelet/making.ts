@@ -102,7 +102,14 @@ export async function makeContainerMaterials(
     });
     const podDir = layout.podDir(pod.metadata.uid as string);
     const { mounter } = context;
-    const mounts = await makeMounts(planned, { podDir, container: container.name, mounter, log: options.log, signal });
+    const mounts = await makeMounts(planned, {
+      podDir,
+      container: container.name,
+      mounter,
+      log: options.log,
+      images: image.volumes,
+      signal,
+    });
     const name = pod.spec.hostNetwork
       ? { hostname: options.node().hostname, name: options.node().hostname, domain: '' }
       : podHostname(pod, options.dns.clusterDomain);

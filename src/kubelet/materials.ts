@@ -79,6 +79,8 @@ export interface MountedVolume {
   selinuxRelabel: boolean;
   /** Nothing but this agent writes to it, so its paths can be trusted. */
   trusted: boolean;
+  /** An image, as the pod names it: the runtime mounts what it holds; there is no hostPath. */
+  image?: string;
   /** A block device: for volumeDevices, not to be mounted. */
   device?: boolean;
   /** Whom its files belong to: a supplemental group of the containers. */
@@ -116,7 +118,13 @@ export interface ContainerRequest {
   podIps: readonly string[];
   volumes: PodVolumes;
   /** From the image's status: `ref` is what the runtime knows it by (the id), user as the image says. */
-  image: { ref: string; uid?: number | undefined; username?: string | undefined };
+  image: {
+    ref: string;
+    uid?: number | undefined;
+    username?: string | undefined;
+    /** Of image volumes, by volume name: what the runtime knows theirs by. */
+    volumes?: ReadonlyMap<string, string> | undefined;
+  };
   /** For an ephemeral container with targetContainerName: the target's runtime id. */
   targetContainerId?: string | undefined;
 }

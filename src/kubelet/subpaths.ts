@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describeError, errorCode, isAbort, type Logger } from '../core/index.ts';
 import type { Mount } from '../cri/types.ts';
-import { component, configError, criMount, type PlannedMount } from './containers/index.ts';
+import { component, configError, criMount, imageMount, type PlannedMount } from './containers/index.ts';
 import { type Mounter, makeTarget, openSubPath, prepareTarget, resolveSubPath } from './volumes/index.ts';
 
 export interface SubPathContext {
@@ -9,6 +9,8 @@ export interface SubPathContext {
   container: string;
   mounter: Mounter;
   log: Logger;
+  /** What the runtime knows the images of image volumes by. */
+  images?: ReadonlyMap<string, string> | undefined;
   signal: AbortSignal;
 }
 
@@ -26,6 +28,10 @@ export async function makeMounts(planned: readonly PlannedMount[], context: SubP
   try {
     for (const mount of planned) {
       at = mount;
+      if (mount.volume.image !== undefined) {
+        out.push(imageMount(mount, context.images?.get(mount.name)));
+        continue;
+      }
       if (mount.subPath === '') {
         out.push(criMount(mount, mount.volume.hostPath));
         continue;

@@ -75,7 +75,7 @@ export const criSchema = defineSchema({
       'capabilities=1:Capability privileged=2:bool namespaceOptions=3:NamespaceOption selinuxOptions=4:SELinuxOption runAsUser=5:Int64Value runAsGroup=12:Int64Value runAsUsername=6 readonlyRootfs=7:bool supplementalGroups=8:int64[] supplementalGroupsPolicy=17:GroupsPolicy noNewPrivs=11:bool maskedPaths=13:string[] readonlyPaths=14:string[] seccomp=15:SecurityProfile apparmor=16:SecurityProfile',
     LinuxContainerConfig: 'resources=1:LinuxResources securityContext=2:ContainerSecurity',
     Mount:
-      'containerPath=1 hostPath=2 readonly=3:bool selinuxRelabel=4:bool propagation=5:Propagation uidMappings=6:IdMapping[] gidMappings=7:IdMapping[] recursiveReadOnly=8:bool',
+      'containerPath=1 hostPath=2 readonly=3:bool selinuxRelabel=4:bool propagation=5:Propagation uidMappings=6:IdMapping[] gidMappings=7:IdMapping[] recursiveReadOnly=8:bool image=9:ImageSpec imageSubPath=10',
     Device: 'containerPath=1 hostPath=2 permissions=3',
     ContainerMetadata: 'name=1 attempt=2:uint32',
     ContainerConfig:

@@ -65,6 +65,17 @@ export function criMount(planned: PlannedMount, hostPath: string): Mount {
   };
 }
 
+/** An image volume's mount: the runtime finds what to mount by itself. `ref`: what it knows the image by. */
+export function imageMount(planned: PlannedMount, ref: string | undefined): Mount {
+  const name = planned.volume.image ?? '';
+  return {
+    ...criMount(planned, ''),
+    readonly: true,
+    image: { image: ref ?? name, userSpecifiedImage: name },
+    ...(planned.subPath !== '' && { imageSubPath: planned.subPath }),
+  };
+}
+
 function subPathOf(mount: NewVolumeMount, environment: ReadonlyMap<string, string>): string {
   let path = mount.subPath ?? '';
   if (mount.subPathExpr) {

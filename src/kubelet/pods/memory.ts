@@ -12,6 +12,10 @@ export interface WaitingReason {
 export interface PodFailure extends WaitingReason {
   /** It never ran: its status has neither containers nor conditions. */
   rejected: boolean;
+  /** Seconds its containers get to end; the pod's own when left out. */
+  graceSeconds?: number;
+  /** It was put off for the sake of others: message of its DisruptionTarget condition. */
+  disruption?: string;
 }
 
 /** CrashLoopBackOff of one container. Times are monotonic milliseconds. */
@@ -32,14 +36,22 @@ export interface Retry {
   runtimeAway: boolean;
 }
 
-/** `absent`: not tried in this run of the agent, though an earlier one may have left them mounted. */
-export type VolumeState = { state: 'absent' } | { state: 'ready'; volumes: PodVolumes } | { state: 'failed' };
+/**
+ * `absent`: not tried in this run of the agent, though an earlier one may have left them mounted. `since` (monotonic
+ * milliseconds): when the pod began to wait for them, or an event last said so.
+ */
+export type VolumeState =
+  | { state: 'absent' }
+  | { state: 'ready'; volumes: PodVolumes }
+  | { state: 'failed'; since: number };
 
 /** An image in the runtime: what it is known by, and the user it asks for. */
 export interface ImageHandle {
   ref: string;
   uid?: number | undefined;
   username?: string | undefined;
+  /** Of the image volumes the container mounts, by volume name. */
+  volumes?: ReadonlyMap<string, string> | undefined;
 }
 
 /** What a container was found to be by its probes and hooks; by container id, since a restart starts over. */

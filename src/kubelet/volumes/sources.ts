@@ -79,6 +79,9 @@ export async function setUpVolume(volume: Volume, context: SourceContext): Promi
       projectedPayload(projected, directory, context),
     );
   }
+  const { image } = volume as { image?: { reference?: string } };
+  if (image)
+    return { hostPath: '', readOnly: true, selinuxRelabel: false, trusted: true, image: image.reference ?? '' };
   if ((volume.persistentVolumeClaim || volume.ephemeral || volume.csi || volume.nfs) && context.storage)
     return context.storage.setUp(pod, volume, context.renewals, context.signal);
   const kind = Object.keys(volume).find((key) => key !== 'name') ?? 'without a source';

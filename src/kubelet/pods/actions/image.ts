@@ -1,6 +1,7 @@
 import { ImageError } from '../../images/index.ts';
 import type { ActionContext } from '../actions.ts';
 import { findContainer } from '../model.ts';
+import { imageVolumes } from './image-volumes.ts';
 
 /** Makes a container's image present; what goes wrong becomes its waiting reason. */
 export async function pullImage(name: string, context: ActionContext): Promise<void> {
@@ -16,7 +17,8 @@ export async function pullImage(name: string, context: ActionContext): Promise<v
       podEvent: reports.pod,
       signal,
     });
-    memory.images.set(name, { ref: image.id, uid: image.uid?.value, username: image.username });
+    const volumes = await imageVolumes(container, context);
+    memory.images.set(name, { ref: image.id, uid: image.uid?.value, username: image.username, volumes });
     memory.waiting.delete(name);
   } catch (error) {
     if (error instanceof ImageError) {

@@ -6,11 +6,12 @@ import { type Exec, readText } from '../host/index.ts';
 import { Informer, KubeEventRecorder, type Node, type Service } from '../kube/index.ts';
 import {
   ApiPodSource,
+  cgroupEvents,
   createDocuments,
   createMaterials,
   createProbeRunner,
-  DEFAULT_THRESHOLDS,
   DesiredCache,
+  enforcementEvent,
   type HealthCheck,
   HealthzServer,
   ImagePuller,
@@ -18,11 +19,14 @@ import {
   kubeletVersion,
   LeaseKeeper,
   NodeController,
+  type NodeEvent,
   PodManager,
+  type Pressure,
   parseVersion,
-  pressureGauge,
 } from '../kubelet/index.ts';
+import { allocatableCpu, allocatableMemory } from './allocatable.ts';
 import { imageArrival, patientRuntime } from './arriving-images.ts';
+import { nodeEviction } from './eviction.ts';
 import type { HostFacts } from './host-facts.ts';
 import { nodeIdentity } from './node-identity.ts';
 import type { AgentPaths } from './paths.ts';
@@ -80,15 +84,22 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     // While joining, nothing is as urgent as becoming ready.
     whenQuiet: (inner) => late.pods?.whenQuiet(inner) ?? Promise.race([node.whenReady(), clock.sleep(60_000, inner)]),
   });
+  // The kubelet's events name the node as their uid; kubectl describe looks for that.
+  const nodeEvent = ({ type, reason, message }: NodeEvent) =>
+    recorder.event({ apiVersion: 'v1', kind: 'Node', name, uid: name }, type, reason, message);
+  const eviction = nodeEviction({
+    ...input,
+    event: nodeEvent,
+    changed: () => node.poke(),
+    log: log.child({ part: 'eviction' }),
+  });
   const node: NodeController = new NodeController({
     client,
     identity: identity(),
     runtime: cri.runtime,
     images: () => cri.images.listImages(),
-    pressure: pressureGauge([paths.kubeletDir, paths.agentDir], DEFAULT_THRESHOLDS, () => clock.monotonic()),
-    // The kubelet's events name the node as their uid; kubectl describe looks for that.
-    event: ({ type, reason, message }) =>
-      recorder.event({ apiVersion: 'v1', kind: 'Node', name, uid: name }, type, reason, message),
+    pressure: () => eviction.manager.conditions(),
+    event: nodeEvent,
     clock,
     log: log.child({ part: 'node' }),
   });
@@ -103,6 +114,7 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     node.update(identity());
     late.pods?.hostIpsChanged();
   });
+  for (const event of cgroupEvents(input.facts.cgroupVersion, version)) nodeEvent(event);
   await stack.start('node', node, signal);
   const lease = new LeaseKeeper({
     client,
@@ -120,15 +132,17 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
 
   await input.criStarted;
   node.poke();
-  const pods = await startPods({ ...input, node, services, podSource, recorder, late });
+  const pressures = () => eviction.manager.pressures;
+  const pods = await startPods({ ...input, node, nodeEvent, services, podSource, recorder, pressures, late });
   input.onPart({ pods });
-  await startUpkeep({
+  const upkeep = await startUpkeep({
     ...input,
     pods,
     externalRuntime: input.config.containerRuntimeEndpoint !== undefined,
-    nodeEvent: (type, reason, message) =>
-      recorder.event({ apiVersion: 'v1', kind: 'Node', name, uid: name }, type, reason, message),
+    nodeEvent: (type, reason, message) => nodeEvent({ type, reason, message }),
   });
+  await stack.start('eviction', eviction.manager, signal);
+  eviction.attach(pods, (inner) => upkeep.images.freeImages(undefined, inner));
   const server = kubeletServer(input, pods);
   const loopback = uplink.joined.nodeIps[0]?.includes(':') ? '::1' : '127.0.0.1';
   const health = new HealthzServer({
@@ -152,9 +166,12 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
 
 interface PodsInput extends KubeletInput {
   node: NodeController;
+  nodeEvent(event: NodeEvent): void;
   services: Informer<Service>;
   podSource: ApiPodSource;
   recorder: KubeEventRecorder;
+  /** What the node is short of. */
+  pressures(): readonly Pressure[];
   /** Where the pods are put once they are there, for those that were made before. */
   late: { pods?: PodManager };
 }
@@ -187,6 +204,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
       labels: node.node?.metadata.labels ?? {},
       taints: node.node?.spec?.taints ?? [],
       allocatable: (node.node?.status?.allocatable ?? {}) as Record<string, string>,
+      pressures: input.pressures(),
       hostIps: hostIps(),
       hostname: facts.hostname,
     }),
@@ -199,8 +217,9 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     cgroups: {
       version: facts.cgroupVersion,
       driver: cri.cgroupDriver() ?? 'cgroupfs',
-      memoryBytes: facts.capacity.memory - settings.kubeReserved.memory - settings.systemReserved.memory,
-      milliCpu: facts.capacity.cpu * 1000 - settings.kubeReserved.cpu - settings.systemReserved.cpu,
+      memoryBytes: allocatableMemory(input),
+      milliCpu: allocatableCpu(input),
+      enforced: (fault) => input.nodeEvent(enforcementEvent(fault)),
     },
     runtimeSupports: await runtimeSupports(input),
     // Kubernetes 1.32 let names of environment variables be nearly anything.

@@ -3,10 +3,7 @@ import { type AgentConfig, type KubeletSettings, type NodeMeta, parseLabel, pars
 import type { Board, Capacity, SystemFacts } from '../hardware/index.ts';
 import { boardLabels } from '../hardware/index.ts';
 import type { Joined } from '../join/index.ts';
-import type { NodeIdentity } from '../kubelet/index.ts';
-
-/** The share of the node's file system that k3s' evictionHard keeps free; Go holds it as a 32-bit float. */
-const EVICTION_SHARE = Math.fround(0.05);
+import { hardReservation, type NodeIdentity } from '../kubelet/index.ts';
 
 export interface IdentityInput {
   config: AgentConfig;
@@ -23,6 +20,7 @@ export interface IdentityInput {
 export function nodeIdentity(input: IdentityInput): NodeIdentity {
   const { config, joined, settings, capacity, system, board, kubeletVersion } = input;
   const { kubeReserved, systemReserved } = settings;
+  const eviction = hardReservation(settings, capacity);
   const labels = [...settings.nodeLabels, ...config.nodeLabels].map((text) => parseLabel(text));
   const egress = ['cluster', 'pod'].includes(joined.config.egressSelectorMode);
   return {
@@ -43,9 +41,8 @@ export function nodeIdentity(input: IdentityInput): NodeIdentity {
     capacity,
     reserved: {
       cpu: kubeReserved.cpu + systemReserved.cpu,
-      memory: kubeReserved.memory + systemReserved.memory,
-      ephemeralStorage:
-        kubeReserved.ephemeralStorage + systemReserved.ephemeralStorage + capacity.ephemeralStorage * EVICTION_SHARE,
+      memory: kubeReserved.memory + systemReserved.memory + eviction.memory,
+      ephemeralStorage: kubeReserved.ephemeralStorage + systemReserved.ephemeralStorage + eviction.ephemeralStorage,
     },
     maxPods: settings.maxPods,
   };

@@ -22,6 +22,7 @@ interface Pending {
   type: EventType;
   reason: string;
   message: string;
+  annotations: Readonly<Record<string, string>> | undefined;
   /** Milliseconds since the epoch. */
   first: number;
   last: number;
@@ -84,7 +85,13 @@ export class KubeEventRecorder implements EventRecorder {
     return this.#queue.size;
   }
 
-  event(about: ObjectReference, type: EventType, reason: string, message: string): void {
+  event(
+    about: ObjectReference,
+    type: EventType,
+    reason: string,
+    message: string,
+    annotations?: Readonly<Record<string, string>>,
+  ): void {
     const now = this.#options.clock.now();
     const text = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE - 3)}...` : message;
     const key = [about.namespace, about.name, about.uid, about.fieldPath, type, reason, text].join('\u0000');
@@ -95,7 +102,7 @@ export class KubeEventRecorder implements EventRecorder {
       waiting.last = now;
       return;
     }
-    this.#queue.set(key, { about, type, reason, message: text, first: now, last: now, count: 1 });
+    this.#queue.set(key, { about, type, reason, message: text, annotations, first: now, last: now, count: 1 });
     if (this.#queue.size > MAX_QUEUE) this.#shed();
     this.#kick();
   }
@@ -201,7 +208,7 @@ export class KubeEventRecorder implements EventRecorder {
       {
         apiVersion: 'v1',
         kind: 'Event',
-        metadata: { name, namespace },
+        metadata: { name, namespace, ...(pending.annotations ? { annotations: pending.annotations } : {}) },
         involvedObject: pending.about,
         reason: pending.reason,
         message: pending.message,

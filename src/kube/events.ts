@@ -11,5 +11,11 @@ export interface ObjectReference {
 
 /** Records events; never throws, never waits. */
 export interface EventRecorder {
-  event(about: ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string): void;
+  event(
+    about: ObjectReference,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    message: string,
+    annotations?: Readonly<Record<string, string>>,
+  ): void;
 }

@@ -1,4 +1,5 @@
 export * from './create-materials.ts';
+export * from './eviction/index.ts';
 export * from './images/index.ts';
 export * from './logs/index.ts';
 export * from './materials.ts';

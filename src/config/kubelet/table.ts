@@ -278,37 +278,32 @@ export const KEYS = {
     flag: 'local-storage-capacity-isolation',
     kind: bool,
     fallback: true,
-    notYet: 'limits of ephemeral storage are not enforced yet',
   }),
 
   // Eviction
-  evictionHard: key({ flag: 'eviction-hard', kind: thresholds, fallback: {}, notYet: 'pods are not evicted yet' }),
-  evictionSoft: key({ flag: 'eviction-soft', kind: thresholds, fallback: {}, notYet: 'pods are not evicted yet' }),
+  evictionHard: key({ flag: 'eviction-hard', kind: thresholds, fallback: {} }),
+  evictionSoft: key({ flag: 'eviction-soft', kind: thresholds, fallback: {} }),
   evictionSoftGracePeriod: key({
     flag: 'eviction-soft-grace-period',
     kind: graces,
     fallback: {},
-    notYet: 'pods are not evicted yet',
   }),
   evictionPressureTransitionPeriod: key({
     flag: 'eviction-pressure-transition-period',
     kind: duration(),
     fallback: 5 * MINUTE,
-    notYet: 'pods are not evicted yet',
   }),
   evictionMaxPodGracePeriod: key({
     flag: 'eviction-max-pod-grace-period',
     kind: int(),
     fallback: 0,
-    notYet: 'pods are not evicted yet',
   }),
   evictionMinimumReclaim: key({
     flag: 'eviction-minimum-reclaim',
     kind: reclaims,
     fallback: {},
-    notYet: 'pods are not evicted yet',
   }),
-  mergeDefaultEvictionSettings: key({ kind: bool, fallback: false, notYet: 'pods are not evicted yet' }),
+  mergeDefaultEvictionSettings: key({ kind: bool, fallback: false }),
   experimentalAllocatableIgnoreEviction: key({
     flag: 'experimental-allocatable-ignore-eviction',
     field: null,

@@ -1,9 +1,10 @@
 import { describeError } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
 import { appArmorFault } from '../containers/apparmor.ts';
-import { isStaticPod, specOf } from '../containers/spec.ts';
+import { isCriticalPod, isStaticPod, specOf } from '../containers/spec.ts';
+import { refusedUnderPressure } from '../eviction/admission.ts';
 import type { Admission, NodeFacts } from '../materials.ts';
-import { shortage } from './fit.ts';
+import { type Shortage, shortages } from './fit.ts';
 import { portsTaken } from './ports.ts';
 import { selectsNode } from './selector.ts';
 import { assertWellFormed } from './shape.ts';
@@ -20,7 +21,7 @@ export interface AdmissionRules {
   appArmor?: boolean;
 }
 
-function no(reason: string, message: string): Admission {
+function no(reason: string, message: string): Extract<Admission, { admitted: false }> {
   return { admitted: false, reason, message };
 }
 
@@ -39,6 +40,8 @@ export function admit(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: 
 }
 
 function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: AdmissionRules): Admission {
+  const pressed = refusedUnderPressure(pod, node.pressures ?? []);
+  if (pressed !== undefined) return no('Evicted', pressed);
   const { allowedUnsafeSysctls: allowedUnsafe, kernelRelease } = rules;
   const sysctl = forbiddenSysctl(pod, { allowedUnsafe, kernelRelease });
   if (sysctl !== undefined) return no('SysctlForbidden', sysctl);
@@ -52,12 +55,10 @@ function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: Admissi
     return no('PodOSNotSupported', "Failed to admit pod as the OS field doesn't match node OS");
   if (specOf(pod).securityContext?.supplementalGroupsPolicy === 'Strict' && rules.supplementalGroupsPolicy !== true)
     return no('SupplementalGroupsPolicyNotSupported', 'SupplementalGroupsPolicy=Strict is not supported in this node');
-  const short = shortage(pod, active, node.allocatable);
-  if (short)
-    return no(
-      `OutOf${short.resource}`,
-      `Node didn't have enough resource: ${short.resource}, requested: ${short.requested}, used: ${short.used}, capacity: ${short.capacity}`,
-    );
+  const short = shortages(pod, active, node.allocatable);
+  // A critical pod gets its place from others, unless something else is in the way.
+  const preempts = short.length > 0 && isCriticalPod(pod);
+  if (!preempts && short[0]) return outOf(short[0]);
   // Every Node has labels; without any, it is not known yet.
   if (Object.keys(node.labels).length > 0 && !selectsNode(pod, node))
     return predicate('NodeAffinity', "node(s) didn't match Pod's node affinity/selector");
@@ -67,12 +68,20 @@ function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: Admissi
     return predicate('NodePorts', "node(s) didn't have free ports for the requested pod ports");
   if (!isStaticPod(pod) && untoleratedTaint(node.taints, pod.spec.tolerations ?? []))
     return predicate('TaintToleration', 'node(s) had untolerated taint(s)');
+  if (preempts && short[0]) return { ...outOf(short[0]), shortages: short };
   // A pod that runs already was let in when its profile could be had.
   if (rules.appArmor !== undefined && (pod.status?.phase ?? 'Pending') === 'Pending') {
     const fault = appArmorFault(pod, rules.appArmor);
     if (fault !== undefined) return no('AppArmor', fault);
   }
   return { admitted: true };
+}
+
+function outOf({ resource, requested, used, capacity }: Shortage) {
+  return no(
+    `OutOf${resource}`,
+    `Node didn't have enough resource: ${resource}, requested: ${requested}, used: ${used}, capacity: ${capacity}`,
+  );
 }
 
 function predicate(name: string, text: string): Admission {

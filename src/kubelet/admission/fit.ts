@@ -26,21 +26,18 @@ function isExtended(name: string): boolean {
 }
 
 /**
- * The first resource the pod asks for that the node has not left, in upstream's order. Throws `QUANTITY_INVALID` if the
- * pod's own requests can't be read.
+ * All that the pod asks for and the node has not left, in upstream's order. Throws `QUANTITY_INVALID` if the pod's own
+ * requests can't be read.
  */
-export function shortage(
-  pod: Pod,
-  active: readonly Pod[],
-  allocatable: Readonly<Record<string, string>>,
-): Shortage | undefined {
+export function shortages(pod: Pod, active: readonly Pod[], allocatable: Readonly<Record<string, string>>): Shortage[] {
+  const found: Shortage[] = [];
   const capacity = (name: string) =>
     allocatable[name] === undefined ? 0 : amountOf(name, allocatable[name] as string);
   const pods = capacity('pods');
   if (allocatable.pods !== undefined && active.length + 1 > pods)
-    return { resource: 'pods', requested: 1, used: active.length, capacity: pods };
+    found.push({ resource: 'pods', requested: 1, used: active.length, capacity: pods });
   const requests = [...podRequests(pod)].filter(([, amount]) => amount > 0);
-  if (requests.length === 0) return undefined;
+  if (requests.length === 0) return found;
   const used: Amounts = new Map();
   for (const other of active)
     for (const [name, amount] of usedBy(other)) used.set(name, (used.get(name) ?? 0) + amount);
@@ -52,7 +49,7 @@ export function shortage(
     if (unknown) continue;
     const have = capacity(resource);
     const taken = used.get(resource) ?? 0;
-    if (requested > have - taken) return { resource, requested, used: taken, capacity: have };
+    if (requested > have - taken) found.push({ resource, requested, used: taken, capacity: have });
   }
-  return undefined;
+  return found;
 }

@@ -1,2 +1,4 @@
 export * from './admit.ts';
+export type { Shortage } from './fit.ts';
+export { podsToPreempt } from './preempt.ts';
 export * from './shape.ts';

@@ -1,4 +1,4 @@
-import type { Clock } from '../../core/index.ts';
+import { type Clock, describeError } from '../../core/index.ts';
 import type { Exec } from '../../host/index.ts';
 import type { Pod } from '../../kube/index.ts';
 import { type QosClass, qosClassOf } from '../containers/qos.ts';
@@ -31,6 +31,7 @@ export interface CgroupManagerOptions extends CgroupOptions {
   pidsLimit?: number | undefined;
 }
 
+const ENFORCE_AGAIN_MS = 60_000;
 const TIERS: readonly QosClass[] = ['Guaranteed', 'Burstable', 'BestEffort'];
 
 /** The pods' cgroups: kubepods bound to what pods may use, a tier for each lower QoS class, one cgroup a pod. */
@@ -57,18 +58,30 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
     await apply(names.qos('Burstable'), { cpuShares: shares }, signal);
   }
 
+  /** Memory that pods use already may be more than they may: then that bound has to wait for some of it to go. */
+  async function bindTop(signal: AbortSignal): Promise<void> {
+    const { milliCpu, memoryBytes: memory, clock, enforced } = options;
+    const shares = milliCpu === undefined ? {} : { cpuShares: milliCpuToShares(milliCpu) };
+    if (memory === undefined) return apply(names.top(), shares, signal);
+    try {
+      await apply(names.top(), { ...shares, memory }, signal);
+      enforced?.(undefined);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      // Without processors set out there is no place for pods at all; without that bound there is.
+      await apply(names.top(), shares, signal);
+      enforced?.(describeError(error));
+      const cancel = clock.after(ENFORCE_AGAIN_MS, () => {
+        if (!signal.aborted) void bindTop(signal).catch(() => {});
+      });
+      signal.addEventListener('abort', cancel, { once: true });
+    }
+  }
+
   return {
     top: names.top(),
     async start(signal) {
-      const { milliCpu, memoryBytes } = options;
-      await apply(
-        names.top(),
-        {
-          ...(milliCpu !== undefined && { cpuShares: milliCpuToShares(milliCpu) }),
-          ...(memoryBytes !== undefined && { memory: memoryBytes }),
-        },
-        signal,
-      );
+      await bindTop(signal);
       for (const qos of ['Burstable', 'BestEffort'] as const) await apply(names.qos(qos), { cpuShares: 2 }, signal);
     },
     async ensure(pod, signal) {

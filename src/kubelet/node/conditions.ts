@@ -1,11 +1,15 @@
 import { rfc3339 } from '../../core/index.ts';
 import type { NodeCondition } from '../../kube/index.ts';
 
-/** Everything the four node conditions are made of. */
-export interface Health {
+/** What the node is short of. */
+export interface Pressures {
   memoryPressure: boolean;
   diskPressure: boolean;
   pidPressure: boolean;
+}
+
+/** Everything the four node conditions are made of. */
+export interface Health extends Pressures {
   /** Empty when the node is ready; else what is missing, in upstream's words. */
   notReady: readonly string[];
 }

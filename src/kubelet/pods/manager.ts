@@ -1,12 +1,15 @@
 import { type Clock, type Component, createBackoff, describeError, type Logger } from '../../core/index.ts';
 import type { RuntimeEvents, RuntimeService } from '../../cri/types.ts';
 import type { EventRecorder, KubeClient, Pod, PodStatus } from '../../kube/index.ts';
+import type { Shortage } from '../admission/index.ts';
 import type { ImagePuller } from '../images/index.ts';
 import type { PodMaterials } from '../materials.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { DesiredCache } from './desired-cache.ts';
+import { type Eviction, evictPod } from './evict.ts';
 import { createLogLinks } from './files.ts';
 import { Limiter } from './limiter.ts';
+import { makeRoom } from './preempt.ts';
 import type { ProbeRunner } from './probes/types.ts';
 import { containerIdIn, runningLogs, wantedImages, workerByName } from './queries.ts';
 import { CRASH_MAX_MS } from './restart.ts';
@@ -68,6 +71,8 @@ export class PodManager implements Component {
   readonly #workers = new Map<string, PodWorker>();
   readonly #orphans = new Map<string, PodWorker>();
   readonly #handlers = new Set<() => void>();
+  /** Uids of critical pods that others make place for. */
+  readonly #preempting = new Set<string>();
   readonly #abort = new AbortController();
   readonly #deps: WorkerDeps;
   readonly #view: RuntimeView;
@@ -231,6 +236,37 @@ export class PodManager implements Component {
     this.#notify();
   }
 
+  /** The pods that hold a place on this node. */
+  active(): Pod[] {
+    return [...this.#workers.values()].filter((w) => w.memory.admitted && isActive(w)).map(withStatus);
+  }
+
+  /** Ends a pod as failed; resolves once nothing of it runs any more, or when that takes too long. */
+  async evict(podUid: string, eviction: Eviction, signal: AbortSignal): Promise<void> {
+    const worker = this.#workers.get(podUid);
+    const { recorder, clock } = this.#options;
+    const onPodsChanged = (handler: () => void) => this.onPodsChanged(handler);
+    if (worker) await evictPod(worker, eviction, { recorder, clock, onPodsChanged }, signal);
+  }
+
+  /** Until the others are gone the pod holds its place and does not begin. */
+  #preempt(worker: PodWorker, active: readonly PodWorker[], shortages: readonly Shortage[]): void {
+    const { signal } = this.#abort;
+    this.#preempting.add(worker.uid);
+    void makeRoom(worker.pod, { active: active.map((w) => w.pod), shortages }, (uid, eviction) =>
+      this.evict(uid, eviction, signal),
+    )
+      .then(
+        () => worker.admit(),
+        (error: unknown) => {
+          if (signal.aborted) return;
+          const why = `Unexpected error while attempting to recover from admission failure: ${describeError(error)}`;
+          worker.reject('UnexpectedAdmissionError', why);
+        },
+      )
+      .finally(() => this.#preempting.delete(worker.uid));
+  }
+
   /** In one go for all that came together, the oldest first: who fits is not to depend on the order of a list. */
   #admitSoon(): void {
     if (this.#admitting) return;
@@ -248,14 +284,17 @@ export class PodManager implements Component {
     // Pods that have a sandbox were admitted by an earlier run; they are not asked again.
     for (const worker of waiting) if (this.#view.get(worker.uid).sandboxes.length > 0) worker.admit();
     for (const worker of waiting.sort((a, b) => created(a) - created(b))) {
-      if (worker.memory.admitted || worker.ending) continue;
-      const active = [...this.#workers.values()].filter((w) => w !== worker && w.memory.admitted && isActive(w));
+      if (worker.memory.admitted || worker.ending || this.#preempting.has(worker.uid)) continue;
+      const active = [...this.#workers.values()].filter(
+        (w) => w !== worker && (w.memory.admitted || this.#preempting.has(w.uid)) && isActive(w),
+      );
       try {
         const answer = materials.admit(
           worker.pod,
           active.map((w) => w.pod),
         );
         if (answer.admitted) worker.admit();
+        else if (answer.shortages) this.#preempt(worker, active, answer.shortages);
         else worker.reject(answer.reason, answer.message);
       } catch (error) {
         log.error('a pod could not be admitted', { pod: worker.pod.metadata.name, error: describeError(error) });

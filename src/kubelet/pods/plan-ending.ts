@@ -26,7 +26,8 @@ export function planEnding(input: PlanInput, plan: Plan, ending: Ending): void {
 /** Ends what still runs of a finished or failed pod; true once nothing runs. */
 export function planStop(input: PlanInput, plan: Plan): void {
   const { pod, view, memory, now } = input;
-  killAll(input, plan, now + graceSeconds(pod.spec.terminationGracePeriodSeconds) * 1000);
+  const grace = memory.failure?.graceSeconds ?? graceSeconds(pod.spec.terminationGracePeriodSeconds);
+  killAll(input, plan, now + grace * 1000);
   if (anyBusy(input) || view.containers.some(isAlive)) return;
   const ready = view.sandboxes.filter((s) => s.ready);
   for (const sandbox of ready) plan.steps.push({ do: 'stopSandbox', id: sandbox.id });

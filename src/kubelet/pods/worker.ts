@@ -7,7 +7,7 @@ import { type ActionContext, perform } from './actions.ts';
 import type { WorkerDeps } from './deps.ts';
 import { isRuntimeAway, nextRetry } from './failures.ts';
 import { graceSeconds } from './kill-cause.ts';
-import { newMemory, type PodMemory } from './memory.ts';
+import { newMemory, type PodFailure, type PodMemory } from './memory.ts';
 import { containersOf, findContainer, latest, type ObservedContainer, type PodView } from './model.ts';
 import { planPod } from './plan.ts';
 import { type Ending, type Plan, retryKey, type Step, stepKey } from './plan-types.ts';
@@ -110,6 +110,14 @@ export class PodWorker {
     this.memory.failure = { reason, message, rejected: true };
     this.memory.finished = true;
     this.#reports.pod('Warning', reason, message);
+    this.poke();
+  }
+
+  /** Failed as a whole: what runs of it is ended, and it never starts again. */
+  fail(failure: PodFailure): void {
+    this.memory.failure = failure;
+    if (this.#ending && failure.graceSeconds !== undefined)
+      this.#end({ ...this.#ending, deadline: this.#deps.clock.monotonic() + failure.graceSeconds * 1000 });
     this.poke();
   }
 

@@ -14,6 +14,8 @@ export interface ConditionFacts {
   generation: number | undefined;
   /** PodReadyToStartContainers exists from 1.29. */
   withReadyToStart: boolean;
+  /** The pod was put off this node for the sake of others: the text that says so. */
+  disruption?: string | undefined;
   /** Milliseconds since the epoch. */
   now: number;
 }
@@ -33,6 +35,11 @@ export function conditionsOf(facts: ConditionFacts): PodCondition[] {
   ];
   if (facts.withReadyToStart)
     verdicts.unshift(['PodReadyToStartContainers', { status: facts.sandboxReady ? 'True' : 'False' }]);
+  if (facts.disruption !== undefined)
+    verdicts.unshift([
+      'DisruptionTarget',
+      { status: 'True', reason: 'TerminationByKubelet', message: facts.disruption },
+    ]);
   return verdicts.map(([type, verdict]) => {
     const old = facts.before.find((c) => c?.type === type);
     const lastTransitionTime =

@@ -2,7 +2,7 @@ import { rfc3339 } from '../../../core/index.ts';
 import type { ContainerStatus, Pod, PodStatus } from '../../../kube/index.ts';
 import { qosClassOf } from '../../containers/qos.ts';
 import type { PodMemory } from '../memory.ts';
-import { type ContainerKind, containersOf, type PodView } from '../model.ts';
+import { type ContainerKind, containersOf, isAlive, type PodView } from '../model.ts';
 import { usableSandbox } from '../plan-running.ts';
 import { sortPodIps } from '../pod-ips.ts';
 import { conditionsOf } from './conditions.ts';
@@ -45,7 +45,9 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
   const before = memory.status ?? pod.status;
   const statuses = containerStatuses(facts, before);
   const computed = phaseOf(pod, statuses, ending || memory.finished || memory.failure !== undefined);
-  const phase = lastingPhase(memory.failure ? 'Failed' : computed, before?.phase);
+  // Only when nothing of it runs any more is a pod shown as failed: others take up then what it held.
+  const failed = memory.failure !== undefined && !view.containers.some(isAlive);
+  const phase = lastingPhase(failed ? 'Failed' : computed, before?.phase);
   const ips = podIps(facts, before);
   const of = (...kinds: ContainerKind[]): ContainerStatus[] =>
     containersOf(pod)
@@ -57,7 +59,7 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
   return {
     ...base,
     phase,
-    ...(memory.failure ? { reason: memory.failure.reason, message: memory.failure.message } : {}),
+    ...(memory.failure && failed ? { reason: memory.failure.reason, message: memory.failure.message } : {}),
     conditions: conditionsOf({
       pod,
       statuses,
@@ -66,6 +68,7 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
       before: mergeConditions(pod.status?.conditions, memory.status?.conditions),
       generation,
       withReadyToStart: serverMinor >= 29,
+      disruption: failed ? memory.failure?.disruption : undefined,
       now,
     }),
     ...(hostIps.length > 0 ? { hostIP: hostIps[0] } : {}),

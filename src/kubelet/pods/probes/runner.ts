@@ -74,19 +74,11 @@ export function createProbeRunner({ runtime, recorder, clock }: ProbeRunnerOptio
     }
   };
 
-  const judge = (entry: Entry, entries: ReadonlyMap<string, Entry>, { result, output }: Verdict): void => {
+  const judge = (entry: Entry, entries: ReadonlyMap<string, Entry>, verdict: Verdict): void => {
     const { kind, target, timing } = entry;
-    if (result !== 'success') {
-      const name = `${kind[0]?.toUpperCase()}${kind.slice(1)}`;
-      const word = result === 'error' ? 'errored and resulted in unknown state' : 'failed';
-      podReports(recorder, () => target.pod).container(
-        target.container,
-        'Warning',
-        'Unhealthy',
-        `${name} probe ${word}: ${output}`,
-      );
-      if (result === 'error') return; // tried again; what was known stays
-    }
+    const { result } = verdict;
+    tell(recorder, entry, verdict);
+    if (result === 'error') return; // tried again; what was known stays
     entry.inARow = entry.last === result ? entry.inARow + 1 : 1;
     entry.last = result;
     if (entry.inARow < (result === 'success' ? timing.successThreshold : timing.failureThreshold)) return;
@@ -117,9 +109,11 @@ export function createProbeRunner({ runtime, recorder, clock }: ProbeRunnerOptio
         for (const [kind, probe] of probesOf(target.container)) {
           const key = `${target.observed.id} ${kind}`;
           const kept = before.get(key);
-          before.delete(key);
           if (kind === 'startup' && target.started && !kept) continue;
+          // While a pod ends only readiness still matters to others.
+          if (kind !== 'readiness' && target.pod.metadata.deletionTimestamp) continue;
           if (kept) Object.assign(kept, { target, report });
+          before.delete(key);
           after.set(key, kept ?? newEntry({ kind, probe, target, report, now: clock.monotonic(), wall: clock.now() }));
         }
       for (const gone of before.values()) gone.abort.abort();
@@ -131,7 +125,8 @@ export function createProbeRunner({ runtime, recorder, clock }: ProbeRunnerOptio
       for (const entry of pods.get(uid)?.values() ?? []) entry.abort.abort();
       if (pods.delete(uid)) schedule();
     },
-    hook: (target, which, signal) => runHook(target, which, { runtime, clock, signal }),
+    hook: (target, which, signal) =>
+      runHook(target, which, { runtime, clock, signal, event: podReports(recorder, () => target.pod).pod }),
   };
 }
 
@@ -160,6 +155,15 @@ function newEntry(of: {
     busy: false,
     abort: new AbortController(),
   };
+}
+
+function tell(recorder: EventRecorder, { kind, target }: Entry, { result, output, warning, state }: Verdict): void {
+  const name = `${kind[0]?.toUpperCase()}${kind.slice(1)}`;
+  const say = (reason: string, message: string) =>
+    podReports(recorder, () => target.pod).container(target.container, 'Warning', reason, `${name} probe ${message}`);
+  if (warning !== undefined) say('ProbeWarning', `warning: ${warning}`);
+  if (result === 'failure') say('Unhealthy', `failed: ${output}`);
+  if (result === 'error') say('Unhealthy', `errored and resulted in ${state ?? 'unknown'} state: ${output}`);
 }
 
 /** The startup probe has the word until it succeeded; the others come after it. */

@@ -43,10 +43,13 @@ function count(value: unknown, otherwise: number): number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 1 ? value : otherwise;
 }
 
-/** A port by number, or by its name among the container's ports. */
-export function portOf(port: unknown, container: SpecContainer): number | undefined {
-  const named =
-    typeof port === 'string' ? container.spec.ports?.find((p) => p?.name === port)?.containerPort : undefined;
+/** A port by number, or by its name among the container's ports. Throws with upstream's text (pkg/probe/util.go). */
+export function resolvePort(port: unknown, container: SpecContainer): number {
+  const ports = Array.isArray(container.spec.ports) ? container.spec.ports : [];
+  const named = typeof port === 'string' ? ports.find((p) => p?.name === port)?.containerPort : undefined;
   const number = named ?? Number(port);
-  return Number.isInteger(number) && number > 0 && number < 65536 ? number : undefined;
+  if (Number.isInteger(number) && number > 0 && number < 65536) return number;
+  if (typeof port === 'string' && !/^[+-]?\d+$/.test(port))
+    throw new Error(`strconv.Atoi: parsing "${port}": invalid syntax`);
+  throw new Error(`invalid port number: ${port}`);
 }

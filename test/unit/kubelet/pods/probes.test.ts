@@ -3,8 +3,11 @@ import { createServer } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { describe, it } from 'node:test';
+import { AgentError } from '../../../../src/core/index.ts';
+import { execVerdict, probeCommand } from '../../../../src/kubelet/pods/probes/exec.ts';
 import { grpcVerdict } from '../../../../src/kubelet/pods/probes/grpc.ts';
 import { httpVerdict } from '../../../../src/kubelet/pods/probes/http.ts';
+import { resolvePort } from '../../../../src/kubelet/pods/probes/spec.ts';
 import { tcpVerdict } from '../../../../src/kubelet/pods/probes/tcp.ts';
 import { settle } from '../../../fakes/clock.ts';
 import { FakeNode } from '../../../fakes/pod-node.ts';
@@ -100,6 +103,52 @@ describe('probes', () => {
   });
 });
 
+describe('asking a program', () => {
+  const run = (answer: () => Promise<{ stdout: Buffer; stderr: Buffer; exitCode: number }>) => ({
+    execSync: answer,
+  });
+  const ask = (answer: Parameters<typeof run>[0]) =>
+    execVerdict(run(answer) as never, { id: 'x', command: ['/bin/ask', 'a b'], timeoutMs: 1_000, signal });
+
+  it('what it prints on both streams is the text, up to 10 KiB', async () => {
+    const verdict = await ask(async () => ({
+      stdout: Buffer.from('out '),
+      stderr: Buffer.alloc(20_000, 'e'),
+      exitCode: 3,
+    }));
+    assert.deepEqual([verdict.result, verdict.output.length, verdict.output.slice(0, 5)], ['failure', 10_240, 'out e']);
+  });
+
+  it('one that takes too long fails, one that can not be started says nothing', async () => {
+    const fail = (code: string, message: string) => () => Promise.reject(new AgentError({ code, message }));
+    assert.deepEqual(await ask(fail('CRI_DEADLINE_EXCEEDED', 'timeout 1s exceeded: context deadline exceeded')), {
+      result: 'failure',
+      output: 'command timed out: "/bin/ask a b" timed out after 1s',
+    });
+    assert.deepEqual(await ask(fail('CRI_UNKNOWN', 'failed to exec in container: no timeout here')), {
+      result: 'error',
+      output: 'rpc error: code = Unknown desc = failed to exec in container: no timeout here',
+    });
+  });
+
+  it('a command knows the values that stand in the spec', () => {
+    const env = [
+      { name: 'A', value: '1' },
+      { name: 'REF', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+    ];
+    const container = { kind: 'app' as const, spec: { name: 'c', env } };
+    assert.deepEqual(probeCommand(['x', '$(A)$(REF)', '$(NONE)', '$$(A)'], container), ['x', '1', '$(NONE)', '$(A)']);
+  });
+
+  it('a port that is none has the text of the original', () => {
+    const container = { kind: 'app' as const, spec: { name: 'c', ports: [{ name: 'web', containerPort: 80 }] } };
+    assert.equal(resolvePort('web', container), 80);
+    assert.equal(resolvePort('81', container), 81);
+    assert.throws(() => resolvePort('http', container), { message: 'strconv.Atoi: parsing "http": invalid syntax' });
+    assert.throws(() => resolvePort(0, container), { message: 'invalid port number: 0' });
+  });
+});
+
 describe('asking over the network', () => {
   it('http: codes, redirects, refusal, silence', async () => {
     const server = createServer((request, response) => {
@@ -124,6 +173,63 @@ describe('asking over the network', () => {
       (await ask('/ok', 1)).output,
       'Get "http://127.0.0.1:1/ok": dial tcp 127.0.0.1:1: connect: connection refused',
     );
+  });
+
+  it('http: what upstream sends, and how it counts redirects and odd answers', async () => {
+    const seen: { url: string; headers: Record<string, unknown> }[] = [];
+    const server = createServer((request, response) => {
+      seen.push({ url: request.url ?? '', headers: { ...request.headersDistinct } });
+      if (request.url === '/away') response.writeHead(302, { location: 'http://0.0.0.0/' }).end('moved there');
+      else if (request.url === '/loop') response.writeHead(302, { location: '/loop' }).end();
+      else if (request.url === '/cut') request.socket.destroy();
+      else if (request.url === '/endless') response.write('x');
+      else response.writeHead(request.url === '/nowhere' ? 304 : 200).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const ask = (path: string, more: object = {}) =>
+      httpVerdict({ get: { path, ...more }, host: '127.0.0.1', port, timeoutMs: 300, signal });
+    assert.deepEqual(await ask('/away'), {
+      result: 'success',
+      output: '',
+      warning: 'Probe terminated redirects, Response body: moved there',
+    });
+    assert.equal((await ask('/nowhere')).warning, 'Probe terminated redirects, Response body: ');
+    const loop = await ask('/loop');
+    assert.match(loop.output, /^Get "http:\/\/127.0.0.1:\d+\/loop": stopped after 10 redirects$/);
+    assert.equal(seen.filter(({ url }) => url === '/loop').length, 10);
+    assert.match((await ask('/cut')).output, /^Get "http:\/\/127.0.0.1:\d+\/cut": EOF$/);
+    assert.deepEqual(await ask('/endless'), {
+      result: 'error',
+      output: 'context deadline exceeded (Client.Timeout or context cancellation while reading body)',
+      state: 'failure',
+    });
+    const tls = await ask('/', { scheme: 'HTTPS' });
+    assert.match(tls.output, /^Get "https:.*": http: server gave HTTP response to HTTPS client$/);
+    await ask('/h', {
+      httpHeaders: [
+        { name: 'x-a', value: '1' },
+        { name: 'X-A', value: '2' },
+        { name: 'host', value: 'me' },
+      ],
+    });
+    assert.deepEqual(seen.at(-1)?.headers, {
+      'x-a': ['1', '2'],
+      host: ['me'],
+      'user-agent': ['kube-probe/1.36'],
+      accept: ['*/*'],
+      connection: ['close'],
+    });
+    await ask('/h', {
+      httpHeaders: [
+        { name: 'Accept', value: '' },
+        { name: 'User-Agent', value: 'mine' },
+      ],
+    });
+    assert.equal(seen.at(-1)?.headers.accept, undefined);
+    assert.deepEqual(seen.at(-1)?.headers['user-agent'], ['mine']);
+    server.closeAllConnections();
+    server.close();
   });
 
   it('tcp', async () => {
@@ -155,6 +261,40 @@ describe('asking over the network', () => {
       'service unhealthy (responded with "NOT_SERVING")',
     );
     server.close();
-    assert.equal((await grpcVerdict('127.0.0.1:1', '', 1_000, signal)).result, 'failure');
+    assert.deepEqual(await grpcVerdict('127.0.0.1:1', '', 1_000, signal), {
+      result: 'failure',
+      output: 'timeout: failed to connect service "127.0.0.1:1" within 1s: context deadline exceeded',
+    });
+  });
+
+  it('grpc: a server that is late, one without the service, one that knows not this one, one that never answers', async () => {
+    let status: [string, string] | undefined = ['12', 'unknown service grpc.health.v1.Health'];
+    const server = createHttp2Server();
+    server.on('stream', (stream) => {
+      if (status === undefined) return;
+      const [code, message] = status;
+      stream.respond({ ':status': 200, 'grpc-status': code, 'grpc-message': message }, { endStream: true });
+    });
+    const reserved = createTcpServer();
+    await new Promise<void>((resolve) => reserved.listen(0, '127.0.0.1', resolve));
+    const { port } = reserved.address() as AddressInfo;
+    await new Promise((resolve) => reserved.close(resolve));
+    const late = grpcVerdict(`127.0.0.1:${port}`, '', 5_000, signal);
+    setTimeout(() => server.listen(port, '127.0.0.1'), 100);
+    assert.equal(
+      (await late).output,
+      'error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown service grpc.health.v1.Health',
+    );
+    status = ['5', 'unknown%20service'];
+    assert.equal(
+      (await grpcVerdict(`127.0.0.1:${port}`, 'x', 1_000, signal)).output,
+      'error: health rpc probe failed: rpc error: code = NotFound desc = unknown service',
+    );
+    status = undefined;
+    assert.equal(
+      (await grpcVerdict(`127.0.0.1:${port}`, '', 1_000, signal)).output,
+      'timeout: health rpc did not complete within 1s',
+    );
+    server.close();
   });
 });

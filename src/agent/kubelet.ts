@@ -225,6 +225,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     // Kubernetes 1.32 let names of environment variables be nearly anything.
     relaxedEnvNames: serverMinor >= 32,
     runtimeHandler: runtimeClassHandlers({ client, path: paths.runtimeClasses }),
+    volumeOutdated: (pod, { message }) => recorder.event(podReference(pod), 'Warning', 'FailedMount', message),
     seccompDefault: settings.seccompDefault,
     // ServiceLB's pods of k3s need these two (pkg/daemons/agent/agent_linux.go).
     allowedUnsafeSysctls: ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', ...settings.allowedUnsafeSysctls],

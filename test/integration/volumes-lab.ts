@@ -69,7 +69,9 @@ export async function createVolumesLab(extra: Partial<MaterialsOptions> = {}): P
     async end() {
       for (const uid of await lab.materials.orphans(new Set())) await lab.materials.release(uid, signal);
       await lab.materials.stop();
-      await hostExec.run(['umount', join(dir, 'kubelet/pods-memory')]).catch(() => {});
+      // The folder itself is a mount where the host's are private.
+      for (const mount of ['kubelet/pods-memory', 'kubelet'])
+        await hostExec.run(['umount', join(dir, mount)]).catch(() => {});
       await rm(dir, { recursive: true, force: true });
       await removeCgroups(root);
     },

@@ -10,20 +10,21 @@ export interface PodReports {
 }
 
 export function podReports(recorder: EventRecorder, current: () => Pod): PodReports {
-  const reference = (): ObjectReference => {
-    const { metadata } = current();
-    return {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      namespace: metadata.namespace ?? '',
-      name: metadata.name ?? '',
-      uid: metadata.uid ?? '',
-      ...(metadata.resourceVersion ? { resourceVersion: metadata.resourceVersion } : {}),
-    };
-  };
+  const reference = () => podReference(current());
   return {
     pod: (type, reason, message) => recorder.event(reference(), type, reason, message),
     container: (container, type, reason, message) =>
       recorder.event({ ...reference(), fieldPath: fieldPathOf(container) }, type, reason, message),
+  };
+}
+
+export function podReference({ metadata }: Pod): ObjectReference {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    namespace: metadata.namespace ?? '',
+    name: metadata.name ?? '',
+    uid: metadata.uid ?? '',
+    ...(metadata.resourceVersion ? { resourceVersion: metadata.resourceVersion } : {}),
   };
 }

@@ -365,7 +365,8 @@ export class PodWorker {
   }
 }
 
-/** What of a pod's metadata its volumes may show. */
-function projection({ metadata: { labels, annotations } }: Pod): string {
-  return JSON.stringify([labels, annotations]);
+/** What of a pod its volumes may show, and the mounts that may come later. */
+function projection({ metadata: { labels, annotations }, spec }: Pod): string {
+  const late = spec.ephemeralContainers?.map(({ volumeMounts }) => volumeMounts);
+  return JSON.stringify([labels, annotations, spec.containers.map(({ resources }) => resources), late]);
 }

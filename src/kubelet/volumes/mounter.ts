@@ -4,6 +4,8 @@ import { release } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Exec } from '../../host/index.ts';
 import { readText } from '../../host/index.ts';
+import { runMountTool } from './mount-tool.ts';
+import { ensureSharedRoot } from './shared-root.ts';
 
 /** One mount to make. With `fd` the source is exactly what that descriptor has open. */
 export interface MountRequest {
@@ -20,6 +22,8 @@ export interface Mounter {
   mount(requests: readonly MountRequest[], signal: AbortSignal): Promise<void>;
   /** All in one process, in the order given. */
   unmount(targets: readonly string[], signal: AbortSignal): Promise<void>;
+  /** Lets mounts below a folder reach containers and theirs the host; true if that needed a mount. */
+  share(directory: string, signal: AbortSignal): Promise<boolean>;
   /** Mount points at or below the paths, last made first. */
   below(paths: readonly string[]): Promise<string[]>;
 }
@@ -40,7 +44,7 @@ export function createMounter(exec: Exec, options: { scratchDir: string; mountin
       const only = lines.length === 1 ? lines[0] : undefined;
       if (only) {
         const argv = ['mount', '-c', '-t', only.type, '-o', only.options.join(','), only.source, only.target];
-        await exec.run(argv, { signal, extraFds: fds });
+        await runMountTool(exec, argv, { signal, extraFds: fds });
         return;
       }
       const table = join(options.scratchDir, `.fstab-${randomBytes(6).toString('hex')}`);
@@ -49,7 +53,7 @@ export function createMounter(exec: Exec, options: { scratchDir: string; mountin
       );
       await writeFile(table, text.join(''), { mode: 0o600 });
       try {
-        await exec.run(['mount', '-c', '-a', '-T', table], { signal, extraFds: fds });
+        await runMountTool(exec, ['mount', '-c', '-a', '-T', table], { signal, extraFds: fds });
       } finally {
         await rm(table, { force: true });
       }
@@ -57,8 +61,10 @@ export function createMounter(exec: Exec, options: { scratchDir: string; mountin
     async unmount(targets, signal) {
       // Many paths make a long argument list; a list is bounded.
       for (let i = 0; i < targets.length; i += 200)
-        await exec.run(['umount', '-c', ...targets.slice(i, i + 200)], { signal });
+        await runMountTool(exec, ['umount', '-c', ...targets.slice(i, i + 200)], { signal });
     },
+    share: (directory, signal) =>
+      ensureSharedRoot(directory, { mountinfo, run: (argv) => runMountTool(exec, argv, { signal }) }),
     async below(paths) {
       const text = (await readText(mountinfo)) ?? '';
       // A host with many containers has many mounts; usually none of them is asked for.

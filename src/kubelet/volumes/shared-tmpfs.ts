@@ -1,7 +1,6 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { describeError } from '../../core/index.ts';
-import { volumeError } from './errors.ts';
+import { AgentError, describeError } from '../../core/index.ts';
 import { type Mounter, neverSwapped } from './mounter.ts';
 
 /**
@@ -21,6 +20,11 @@ export async function ensureSharedTmpfs(
     await mounter.mount([{ source: 'tmpfs', target: directory, type: 'tmpfs', options }], signal);
   } catch (cause) {
     if (signal.aborted) throw cause;
-    throw volumeError('VOLUME_TMPFS', `no tmpfs can be mounted at ${directory}: ${describeError(cause)}`, cause);
+    throw new AgentError({
+      code: 'VOLUME_TMPFS',
+      message: `no tmpfs can be mounted at ${directory}: ${describeError(cause)}`,
+      ...(cause instanceof AgentError && cause.remedy !== undefined && { remedy: cause.remedy }),
+      cause,
+    });
   }
 }

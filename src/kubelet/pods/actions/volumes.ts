@@ -41,9 +41,11 @@ export async function prepareVolumes(context: ActionContext): Promise<void> {
     }
     if (memory.volumes.state === 'ready') memory.volumesOutdated = true;
     else memory.volumes = { state: 'failed', since: waitingSince(result.failures, context) };
-    for (const failure of result.failures.slice(0, 10)) context.reports.pod('Warning', failure.reason ?? 'FailedMount', failure.message);
+    for (const failure of result.failures.slice(0, 10))
+      context.reports.pod('Warning', failure.reason ?? 'FailedMount', failure.message);
     const message = result.failures.map((f) => f.message).join('; ');
-    throw new AgentError({ code: 'VOLUMES_NOT_READY', message });
+    const pending = result.failures.some(({ code }) => code === 'VOLUME_PROCESS');
+    throw new AgentError({ code: pending ? 'VOLUMES_PENDING' : 'VOLUMES_NOT_READY', message });
   }, context);
 }
 

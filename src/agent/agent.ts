@@ -201,6 +201,7 @@ function flannelOf(input: FlannelInput): Flannel | undefined {
     paths: {
       netConf: paths.netConf,
       conflist: paths.conflist,
+      plainConflist: paths.plainConflist,
       subnetEnv: '/run/flannel/subnet.env',
       hostLocal: '/var/lib/cni/networks/cbr0',
       ...(input.cniBin ? { cniBin: input.cniBin } : {}),

@@ -5,7 +5,7 @@ export interface AgentPaths {
   apiLbState: string;
   netConf: string;
   conflist: string;
-  cniConfDir: string;
+  plainConflist: string;
   desiredPods: string;
   runtimeClasses: string;
   kubeletDir: string;
@@ -20,7 +20,7 @@ export function agentPaths(dataDir: string): AgentPaths {
     apiLbState: `${agentDir}/etc/k3s-api-server-agent-load-balancer.json`,
     netConf: `${agentDir}/etc/flannel/net-conf.json`,
     conflist: `${agentDir}/etc/cni/net.d/10-flannel.conflist`,
-    cniConfDir: `${agentDir}/etc/cni/net.d`,
+    plainConflist: `${agentDir}/etc/cni/plain.d/10-flannel.conflist`,
     desiredPods: `${agentDir}/k3s-agent-pods.json`,
     runtimeClasses: `${agentDir}/k3s-agent-runtime-classes.json`,
     kubeletDir: '/var/lib/kubelet',

@@ -20,6 +20,7 @@ import { createRuntimeEvents, type RuntimeEventSource } from './events/index.ts'
 import { createImporter, type ImageImporter } from './images/importer.ts';
 import { recordFiles } from './images/records.ts';
 import { createImageStore } from './images/store.ts';
+import { withPlainNetwork } from './plain-network.ts';
 import { createRegistries, type RegistrySettings } from './registries/index.ts';
 import type { ImageService, RuntimeService } from './types.ts';
 
@@ -69,7 +70,11 @@ export function createCri(options: CriOptions): Cri {
   const paths = containerdPaths(options);
   const external = options.externalEndpoint === undefined ? undefined : socketPath(options.externalEndpoint);
   const connection = createConnection(external ?? paths.socket);
-  const runtime = createRuntimeService(connection);
+  const runtime = withPlainNetwork(createRuntimeService(connection), () => {
+    const { confDir, plainConfDir, confName } = options.cni ?? {};
+    if (!supervisor.prepared()?.plainNetwork || !confDir || !plainConfDir || !confName) return undefined;
+    return { conflist: join(confDir, confName), plain: join(plainConfDir, confName) };
+  });
   const images = createImageService(connection);
   const supervisor =
     external === undefined

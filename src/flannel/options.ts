@@ -39,6 +39,8 @@ export interface FlannelPaths {
   netConf: string;
   /** `DD/agent/etc/cni/net.d/10-flannel.conflist` */
   conflist: string;
+  /** The same without portmap and bandwidth, in a folder of its own; not written when the user has a conflist. */
+  plainConflist: string;
   /** `/run/flannel/subnet.env` */
   subnetEnv: string;
   /** Where host-local keeps the addresses in use: `/var/lib/cni/networks/cbr0`. */

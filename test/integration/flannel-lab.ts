@@ -163,6 +163,7 @@ export class Lab {
     const paths = {
       netConf: join(dir, 'net-conf.json'),
       conflist: join(dir, 'net.d/10-flannel.conflist'),
+      plainConflist: join(dir, 'plain.d/10-flannel.conflist'),
       subnetEnv: join(dir, 'run/subnet.env'),
       hostLocal: join(dir, 'networks/cbr0'),
       cniBin: CNI_BIN as string,

@@ -1,3 +1,4 @@
+import { PLAIN_HANDLER } from '../plain-network.ts';
 import type { ContainerdVersion } from './binary.ts';
 import type { ExtraRuntime } from './runtimes.ts';
 
@@ -16,7 +17,9 @@ export interface ConfigInput {
   readonly registryDir: string;
   readonly runtimes: readonly ExtraRuntime[];
   readonly defaultRuntime: string | undefined;
-  readonly cni: { readonly binDirs: readonly string[]; readonly confDir: string } | undefined;
+  readonly cni:
+    | { readonly binDirs: readonly string[]; readonly confDir: string; readonly plainConfDir?: string }
+    | undefined;
   readonly systemdCgroup: boolean;
   readonly disableCgroup: boolean;
   readonly userNamespace: boolean;
@@ -159,13 +162,24 @@ function snapshotterKeys(input: ConfigInput): Entries {
 
 function runtimeTables(input: ConfigInput, parent: readonly string[]): string[] {
   const cgroup = ['SystemdCgroup', input.systemdCgroup] as const;
-  const of = (name: string, type: string, options: Entries) => [
-    plugin([...parent, 'runtimes', name], [['runtime_type', type]]),
+  const runtimes = [
+    { name: 'runc', type: 'io.containerd.runc.v2', options: [cgroup] as Entries },
+    ...input.runtimes.map(({ name, type, binary }) => ({
+      name,
+      type,
+      options: [['BinaryName', binary], cgroup] as Entries,
+    })),
+  ];
+  const of = (name: string, type: string, options: Entries, network: Entries = []) => [
+    plugin([...parent, 'runtimes', name], [['runtime_type', type], ...network]),
     plugin([...parent, 'runtimes', name, 'options'], options),
   ];
+  const standard = runtimes.find(({ name }) => name === (input.defaultRuntime ?? 'runc'));
   return [
-    ...of('runc', 'io.containerd.runc.v2', [cgroup]),
-    ...input.runtimes.flatMap((r) => of(r.name, r.type, [['BinaryName', r.binary], cgroup])),
+    ...runtimes.flatMap(({ name, type, options }) => of(name, type, options)),
+    ...(input.cni?.plainConfDir === undefined || standard === undefined
+      ? []
+      : of(PLAIN_HANDLER, standard.type, standard.options, [['cni_conf_dir', input.cni.plainConfDir]])),
   ];
 }
 

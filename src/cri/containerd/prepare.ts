@@ -3,6 +3,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import type { Logger } from '../../core/index.ts';
 import { type Exec, readText, writeIfChanged } from '../../host/index.ts';
+import { PLAIN_HANDLER } from '../plain-network.ts';
 import {
   type ContainerdBinary,
   type ContainerdVersion,
@@ -28,7 +29,7 @@ export interface ContainerdOptions {
   pauseImage: string;
   defaultRuntime?: string;
   /** Left out: pods' networks are set up by somebody else, as containerd's own defaults have it. */
-  cni?: { binDirs?: readonly string[]; confDir: string };
+  cni?: CniOptions;
   selinux?: boolean;
   nonrootDevices?: boolean;
   debug?: boolean;
@@ -37,6 +38,15 @@ export interface ContainerdOptions {
   /** Of containerd.log; 10 MiB and 3 when left out (k3s: 50 MB and 3, much for an SD card). */
   logMaxBytes?: number;
   logKeep?: number;
+}
+
+export interface CniOptions {
+  binDirs?: readonly string[];
+  confDir: string;
+  /** Name of the agent's own file in `confDir` and `plainConfDir`. */
+  confName?: string;
+  /** Where a shorter configuration for pods that need no more lies, see {@link PLAIN_HANDLER}. */
+  plainConfDir?: string;
 }
 
 export interface ContainerdPaths {
@@ -78,6 +88,8 @@ export interface Prepared {
   /** Changes when a running containerd would have to be restarted to be like this. */
   readonly hash: string;
   readonly systemdCgroup: boolean;
+  /** Whether the configuration has the runtime handler `k3s-plain`; a user's template may leave it out. */
+  readonly plainNetwork: boolean;
 }
 
 export interface PrepareDeps {
@@ -125,7 +137,7 @@ export async function prepareContainerd(options: ContainerdOptions, deps: Prepar
       exec: deps.exec,
       log: deps.log,
     }),
-    cni: options.cni ? { binDirs: cni.binDirs, confDir: options.cni.confDir } : undefined,
+    cni: options.cni && { ...options.cni, binDirs: cni.binDirs },
     systemdCgroup: useSystemdCgroup(facts),
     disableCgroup: cgroupsUnusable(facts),
     userNamespace: facts.userNamespace,
@@ -151,7 +163,15 @@ export async function prepareContainerd(options: ContainerdOptions, deps: Prepar
   const hash = createHash('sha256')
     .update(JSON.stringify([binary.path, binary.stamp, argv, text, dropIns, seen]))
     .digest('hex');
-  return { binary, version, argv, env, hash, systemdCgroup: input.systemdCgroup };
+  return {
+    binary,
+    version,
+    argv,
+    env,
+    hash,
+    systemdCgroup: input.systemdCgroup,
+    plainNetwork: text.includes(PLAIN_HANDLER),
+  };
 }
 
 /** The user's template of this layout, or the generated file; containerd 2 also takes the older template. */

@@ -36,6 +36,15 @@ const CASES: Record<string, Partial<ConfigInput>> = {
   '1.6': {},
   '1.6-systemd-nvidia': { systemdCgroup: true, ...nvidia },
   '1.7-no-resource-capability': { ...v('1.7.24'), mayLowerOomScore: false, cni: undefined },
+  '1.6-crun-plain-network': {
+    runtimes: [{ name: 'crun', type: 'io.containerd.runc.v2', binary: '/usr/bin/crun' }],
+    defaultRuntime: 'crun',
+    cni: { binDirs: ['/usr/lib/cni'], confDir: '/x/net.d', plainConfDir: '/x/plain.d' },
+  },
+  '2.3-plain-network': {
+    ...v('2.3.2'),
+    cni: { binDirs: ['/usr/lib/cni'], confDir: '/x/net.d', plainConfDir: '/x/plain.d' },
+  },
   '2.0': { ...v('2.0.5') },
   '2.3-systemd-nvidia': { ...v('2.3.2-k3s2'), systemdCgroup: true, ...nvidia },
   '2.3-user-namespace': { ...v('2.3.2'), userNamespace: true, disableCgroup: true, unprivilegedPorts: false },

@@ -230,6 +230,36 @@ describe('storage', { skip, timeout: 180_000 }, () => {
     await gone('n1');
   });
 
+  it('leave image volumes to the runtime', async () => {
+    const image = { name: 'model', image: { reference: 'models:7' } } as Volume;
+    const pod = podWith('im1', [image]);
+    const [container] = pod.spec.containers;
+    Object.assign(container?.volumeMounts?.[0] as object, { subPath: 'weights' });
+    const made = await lab.materials.container(
+      {
+        pod,
+        container: container as never,
+        restartCount: 0,
+        podIps: [],
+        volumes: await up(pod),
+        image: { ref: 'x', volumes: new Map([['model', 'sha256:abc']]) },
+      },
+      signal,
+    );
+    const { containerPath, hostPath, readonly, image: source, imageSubPath } = made.config.mounts?.[0] ?? {};
+    assert.deepEqual(
+      { containerPath, hostPath, readonly, source, imageSubPath },
+      {
+        containerPath: '/model',
+        hostPath: '',
+        readonly: true,
+        source: { image: 'sha256:abc', userSpecifiedImage: 'models:7' },
+        imageSubPath: 'weights',
+      },
+    );
+    await gone('im1');
+  });
+
   it('register a driver in CSINode and Node, and take it out again', async () => {
     const bare = await driver('bare.csi.test', {
       nodeId: 'id-1',

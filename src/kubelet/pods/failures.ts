@@ -18,9 +18,13 @@ const PAUSES: Readonly<Record<Step['do'], readonly [number, number]>> = {
   confirmGone: [300, 5_000],
 };
 
+/** Claims can't be watched by a node: one that is not bound yet is looked at this often (upstream: ten times a second). */
+const CLAIM_PAUSE_MS = 5_000;
+
 /** The pause after one more failure of a step; `until` asks for a certain time. */
 export function nextRetry(step: Step, before: Retry | undefined, error: unknown, now: number, until?: number): Retry {
-  const [first, most] = PAUSES[step.do];
+  const [first, longest] = PAUSES[step.do];
+  const most = errorCode(error) === 'VOLUMES_PENDING' ? CLAIM_PAUSE_MS : longest;
   const failures = (before?.failures ?? 0) + 1;
   const at = until ?? now + Math.min(most, first * 2 ** Math.min(failures - 1, 20));
   return { at, failures, runtimeAway: isRuntimeAway(error) };

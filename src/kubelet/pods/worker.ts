@@ -36,6 +36,8 @@ export class PodWorker {
   readonly #abort = new AbortController();
   /** Of starts under way: a start that is cut off leaves a container that failed. */
   readonly #lateAbort = new AbortController();
+  /** Of volumes being set up: who ends waits for none of them. */
+  readonly #volumesAbort = new AbortController();
   readonly #inFlight = new Map<string, Promise<void>>();
   readonly #reports: PodReports;
   readonly #writesStatus: boolean;
@@ -165,6 +167,7 @@ export class PodWorker {
       confirm: ending.confirm && before?.confirm !== false,
       gone: ending.gone || before?.gone === true,
     };
+    this.#volumesAbort.abort();
     this.poke();
   }
 
@@ -227,7 +230,7 @@ export class PodWorker {
       gone: () => {
         if (this.#ending) this.#ending = { ...this.#ending, gone: true };
       },
-      signal: (isStart ? this.#lateAbort : this.#abort).signal,
+      signal: step.do === 'prepareVolumes' ? this.#untilEnd : (isStart ? this.#lateAbort : this.#abort).signal,
       stopping: this.#abort.signal,
     };
     const run = perform(step, context)
@@ -238,6 +241,10 @@ export class PodWorker {
         this.poke();
       });
     this.#inFlight.set(key, run);
+  }
+
+  get #untilEnd(): AbortSignal {
+    return AbortSignal.any([this.#abort.signal, this.#volumesAbort.signal]);
   }
 
   #failed(step: Step, error: unknown): void {
@@ -325,7 +332,6 @@ export class PodWorker {
       const { startupProbe, readinessProbe, livenessProbe } = container.spec;
       if (!startupProbe && !readinessProbe && !livenessProbe) continue;
       const observed = latest(view, container.spec.name);
-      // While the pod ends only readiness still matters to others (upstream prober/worker.go).
       if (observed?.state === 'running' && this.memory.health.has(observed.id))
         targets.push(targetOf(container, observed, { deps: this.#deps, pod: () => this.#pod, memory: this.memory }));
     }

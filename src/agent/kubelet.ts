@@ -23,6 +23,7 @@ import {
   PodManager,
   type Pressure,
   parseVersion,
+  podReference,
 } from '../kubelet/index.ts';
 import { allocatableCpu, allocatableMemory } from './allocatable.ts';
 import { imageArrival, patientRuntime } from './arriving-images.ts';

@@ -18,9 +18,11 @@ import {
   KubeletServer,
   kubeletVersion,
   LeaseKeeper,
+  type MirrorKeeper,
   NodeController,
   type NodeEvent,
   PodManager,
+  type PodSource,
   type Pressure,
   parseVersion,
   podReference,
@@ -33,6 +35,8 @@ import { nodeIdentity } from './node-identity.ts';
 import type { AgentPaths } from './paths.ts';
 import { runtimeClassHandlers } from './runtime-classes.ts';
 import type { Stack } from './stack.ts';
+import { startStaticPods } from './static-pods.ts';
+import { storageNode } from './storage-node.ts';
 import { startUpkeep } from './upkeep.ts';
 import type { Uplink } from './uplink.ts';
 
@@ -70,12 +74,12 @@ export interface Kubelet {
 
 /** Registers the Node at once; pods and the kubelet API follow as soon as the container runtime answers. */
 export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
-  const { uplink, cri, stack, clock, log, signal, paths } = input;
+  const { uplink, cri, stack, clock, log, signal } = input;
   const client = uplink.kubelet;
   const name = uplink.joined.nodeName;
   const version = kubeletVersion(input.serverVersion);
   const identity = () => nodeIdentity({ ...input, ...input.facts, joined: uplink.joined, kubeletVersion: version });
-  const late: { pods?: PodManager } = {};
+  const late: Late = {};
   const recorder = new KubeEventRecorder({
     client,
     component: 'kubelet',
@@ -100,12 +104,15 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     runtime: cri.runtime,
     images: () => cri.images.listImages(),
     pressure: () => eviction.manager.conditions(),
+    volumesInUse: () => late.volumesInUse?.(),
     event: nodeEvent,
     clock,
     log: log.child({ part: 'node' }),
   });
   input.nodes.subscribe(({ type, key, object }) => {
-    if (key === name) node.observed(type === 'deleted' ? undefined : object);
+    if (key !== name) return;
+    node.observed(type === 'deleted' ? undefined : object);
+    late.mirrors?.poke();
   });
   cri.events.subscribe((event) => {
     if (event.type === 'images') node.imagesChanged();
@@ -128,13 +135,23 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   input.onPart({ node, lease });
   const podSource = new ApiPodSource({ client, nodeName: name, clock, log: log.child({ part: 'pods' }) });
   await stack.start('pod watch', podSource, signal);
+  const { source, mirrors } = await startStaticPods({
+    ...input,
+    defaultPath: input.paths.podManifests,
+    client,
+    nodeName: name,
+    node,
+    server: podSource,
+    log: log.child({ part: 'static-pods' }),
+  });
+  late.mirrors = mirrors;
   const services = serviceInformer(input);
   await stack.start('service watch', services, signal);
 
   await input.criStarted;
   node.poke();
   const pressures = () => eviction.manager.pressures;
-  const pods = await startPods({ ...input, node, nodeEvent, services, podSource, recorder, pressures, late });
+  const pods = await startPods({ ...input, node, nodeEvent, services, podSource: source, recorder, pressures, late });
   input.onPart({ pods });
   const upkeep = await startUpkeep({
     ...input,
@@ -144,7 +161,7 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   });
   await stack.start('eviction', eviction.manager, signal);
   eviction.attach(pods, (inner) => upkeep.images.freeImages(undefined, inner));
-  const server = kubeletServer(input, pods);
+  const server = kubeletServer(input, pods, (uid) => mirrors.translate(uid));
   const loopback = uplink.joined.nodeIps[0]?.includes(':') ? '::1' : '127.0.0.1';
   const health = new HealthzServer({
     bindAddress: loopback,
@@ -165,16 +182,23 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   return { node, lease, pods, server: await serving };
 }
 
+/** What is made after those that ask it. */
+interface Late {
+  pods?: PodManager;
+  volumesInUse?: () => string[] | undefined;
+  mirrors?: MirrorKeeper;
+}
+
 interface PodsInput extends KubeletInput {
   node: NodeController;
   nodeEvent(event: NodeEvent): void;
   services: Informer<Service>;
-  podSource: ApiPodSource;
+  podSource: PodSource;
   recorder: KubeEventRecorder;
   /** What the node is short of. */
   pressures(): readonly Pressure[];
   /** Where the pods are put once they are there, for those that were made before. */
-  late: { pods?: PodManager };
+  late: Late;
 }
 
 /** What newer runtimes can do with mounts and users; a runtime that says nothing can do neither. */
@@ -223,6 +247,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
       enforced: (fault) => input.nodeEvent(enforcementEvent(fault)),
     },
     runtimeSupports: await runtimeSupports(input),
+    storage: storageNode({ client, node, onNode: (handler) => input.nodes.subscribe(handler), recorder, serverMinor }),
     // Kubernetes 1.32 let names of environment variables be nearly anything.
     relaxedEnvNames: serverMinor >= 32,
     runtimeHandler: runtimeClassHandlers({ client, path: paths.runtimeClasses }),
@@ -235,6 +260,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     cpuCfsQuota: settings.cpuCFSQuota,
     memoryCapacity: facts.capacity.memory,
   });
+  input.late.volumesInUse = () => materials.volumesInUse();
   await materials.start(signal);
   const parallel = settings.serializeImagePulls ? 1 : settings.maxParallelImagePulls;
   const images = new ImagePuller({
@@ -252,6 +278,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
   });
   const pods = new PodManager({
     source: podSource,
+    ...(input.late.mirrors ? { mirrors: input.late.mirrors } : {}),
     runtime: patientRuntime(cri, input.pauseImage),
     events: cri.events,
     images,
@@ -298,7 +325,7 @@ function serviceInformer({ uplink, clock, log }: KubeletInput): Informer<Service
   });
 }
 
-function kubeletServer(input: KubeletInput, pods: PodManager) {
+function kubeletServer(input: KubeletInput, pods: PodManager, translateUid: (uid: string) => string) {
   const { uplink, config, cri, clock, log, settings } = input;
   const ipv6 = uplink.joined.nodeIps[0]?.includes(':') === true;
   return (serving: () => { cert: string; key: string }) =>
@@ -310,6 +337,7 @@ function kubeletServer(input: KubeletInput, pods: PodManager) {
       clientCa: () => uplink.joined.clientCa,
       kube: uplink.kubelet,
       pods: () => pods.pods(),
+      translateUid,
       runtime: cri.runtime,
       events: cri.events,
       checks: healthChecks(input),

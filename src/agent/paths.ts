@@ -7,6 +7,7 @@ export interface AgentPaths {
   conflist: string;
   plainConflist: string;
   desiredPods: string;
+  podManifests: string;
   runtimeClasses: string;
   kubeletDir: string;
   nodePullConfig: string;
@@ -21,6 +22,7 @@ export function agentPaths(dataDir: string): AgentPaths {
     netConf: `${agentDir}/etc/flannel/net-conf.json`,
     conflist: `${agentDir}/etc/cni/net.d/10-flannel.conflist`,
     plainConflist: `${agentDir}/etc/cni/plain.d/10-flannel.conflist`,
+    podManifests: `${agentDir}/pod-manifests`,
     desiredPods: `${agentDir}/k3s-agent-pods.json`,
     runtimeClasses: `${agentDir}/k3s-agent-runtime-classes.json`,
     kubeletDir: '/var/lib/kubelet',

@@ -11,10 +11,10 @@ export class YamlFault extends Error {
 }
 
 /**
- * The one document of a YAML or JSON text as plain values; undefined for an empty one. YAML 1.1 as in Kubernetes
+ * The documents of a YAML or JSON text as plain values, empty ones left out. YAML 1.1 as in Kubernetes
  * (sigs.k8s.io/yaml), where dates stay texts. Throws {@link YamlFault}.
  */
-export async function parseDocument(text: string): Promise<unknown> {
+export async function parseDocuments(text: string): Promise<unknown[]> {
   const { parseAllDocuments, LineCounter } = await import('yaml');
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, {
@@ -30,10 +30,10 @@ export async function parseDocument(text: string): Promise<unknown> {
     const error = document.errors[0];
     if (error) throw new YamlFault(`not valid YAML (${error.code})`, lines.linePos(error.pos[0]).line);
   }
-  const full = used.filter((document) => document.contents !== null);
-  if (full.length > 1) throw new YamlFault('it holds more than one document', 1);
   try {
-    return full[0]?.toJS({ maxAliasCount: 100 }) as unknown;
+    return used
+      .filter((document) => document.contents !== null)
+      .map((document) => document.toJS({ maxAliasCount: 100 }) as unknown);
   } catch {
     throw new YamlFault('it has too many aliases', 1);
   }

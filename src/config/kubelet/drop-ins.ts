@@ -1,5 +1,5 @@
 import { AgentError, errorCode } from '../../core/index.ts';
-import { parseDocument, YamlFault } from '../yaml-document.ts';
+import { parseDocuments, YamlFault } from '../yaml-document.ts';
 
 /** What the reader of configuration files needs from the host. */
 export interface DropInFiles {
@@ -70,7 +70,7 @@ async function readLayer(path: string, files: DropInFiles): Promise<Record<strin
   if (source === undefined) throw fault(path, 'there is no such file');
   let document: unknown;
   try {
-    document = await parseDocument(source);
+    [document] = await parseDocuments(source);
   } catch (error) {
     if (error instanceof YamlFault) throw fault(`${path}:${error.line}`, error.problem);
     throw error;

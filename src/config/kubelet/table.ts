@@ -48,7 +48,6 @@ export const KEYS = {
     flag: 'pod-manifest-path',
     kind: optional(text),
     fallback: undefined,
-    notYet: 'pods from files are not read yet',
     note: "default: DATA-DIR/agent/pod-manifests, k3s's",
   }),
   crashLoopMaxMs: key({

@@ -2,8 +2,10 @@ import { type Clock, type Component, createBackoff, describeError, type Logger }
 import type { RuntimeEvents, RuntimeService } from '../../cri/types.ts';
 import type { EventRecorder, KubeClient, Pod, PodStatus } from '../../kube/index.ts';
 import type { Shortage } from '../admission/index.ts';
+import { isStaticPod } from '../containers/spec.ts';
 import type { ImagePuller } from '../images/index.ts';
 import type { PodMaterials } from '../materials.ts';
+import type { MirrorKeeper } from '../static/mirrors.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { DesiredCache } from './desired-cache.ts';
 import { type Eviction, evictPod } from './evict.ts';
@@ -40,6 +42,8 @@ export interface PodManagerOptions {
    * that bring the network among them) do not wait. Left out: it is always there.
    */
   networkMissing?(signal: AbortSignal): Promise<string | undefined>;
+  /** Keeps static pods visible at the server; left out: there are none. */
+  mirrors?: MirrorKeeper;
   /** Where the last known pods are kept; left out: they are not. */
   cache?: DesiredCache;
   /** `/var/log/containers` when left out. */
@@ -75,6 +79,8 @@ export class PodManager implements Component {
   readonly #preempting = new Set<string>();
   readonly #abort = new AbortController();
   readonly #deps: WorkerDeps;
+  /** The same for pods whose statuses go to another object. */
+  readonly #staticDeps: WorkerDeps;
   readonly #view: RuntimeView;
   readonly #writer: StatusWriter;
   readonly #unsubscribe: (() => void)[] = [];
@@ -108,6 +114,8 @@ export class PodManager implements Component {
       onStatus: () => this.#notify(),
       onDone: (uid) => this.#done(uid),
     };
+    const { mirrors } = options;
+    this.#staticDeps = mirrors ? { ...this.#deps, writer: mirrors.statusWriter(this.#writer) } : this.#deps;
   }
 
   /** Begins to follow source and runtime; the materials must have been started. */
@@ -126,7 +134,10 @@ export class PodManager implements Component {
     this.#unsubscribe.push(
       this.#options.materials.onVolumesMayBeReady((uid) => this.#workers.get(uid)?.volumesMayBeReady()),
     );
-    void this.#options.source.whenSynced().then(() => this.#sweep());
+    void this.#options.source.whenSynced().then(() => {
+      this.#options.mirrors?.bothKnown();
+      this.#sweep();
+    });
   }
 
   /** Stops looking after pods; their containers go on. */
@@ -216,14 +227,16 @@ export class PodManager implements Component {
 
   #set(pod: Pod): void {
     const uid = pod.metadata.uid as string;
-    this.#options.cache?.set(pod);
+    const isStatic = isStaticPod(pod);
+    if (!isStatic) this.#options.cache?.set(pod);
     const worker = this.#workers.get(uid);
     if (worker) worker.update(pod);
     else {
       // What looked like a leftover is wanted after all; its worker goes on with it.
       void this.#orphans.get(uid)?.stop();
       this.#orphans.delete(uid);
-      this.#workers.set(uid, new PodWorker(this.#deps, pod, this.#options.source.confirms));
+      if (isStatic) this.#options.mirrors?.add(pod);
+      this.#workers.set(uid, new PodWorker(isStatic ? this.#staticDeps : this.#deps, pod, true));
       this.#admitSoon();
     }
     this.#notify();
@@ -284,7 +297,8 @@ export class PodManager implements Component {
     // Pods that have a sandbox were admitted by an earlier run; they are not asked again.
     for (const worker of waiting) if (this.#view.get(worker.uid).sandboxes.length > 0) worker.admit();
     for (const worker of waiting.sort((a, b) => created(a) - created(b))) {
-      if (worker.memory.admitted || worker.ending || this.#preempting.has(worker.uid)) continue;
+      if (worker.memory.admitted || worker.ending || this.#preempting.has(worker.uid) || this.#namesakeEnds(worker))
+        continue;
       const active = [...this.#workers.values()].filter(
         (w) => w !== worker && (w.memory.admitted || this.#preempting.has(w.uid)) && isActive(w),
       );
@@ -301,6 +315,15 @@ export class PodManager implements Component {
         worker.reject('UnexpectedAdmissionError', describeError(error));
       }
     }
+  }
+
+  /** A manifest that changed is another pod of the same name: it waits for the end of the one before. */
+  #namesakeEnds(worker: PodWorker): boolean {
+    if (!isStaticPod(worker.pod)) return false;
+    const { namespace, name } = worker.pod.metadata;
+    return [...this.#workers.values(), ...this.#orphans.values()].some(
+      ({ uid, pod }) => uid !== worker.uid && pod.metadata.name === name && pod.metadata.namespace === namespace,
+    );
   }
 
   #runtimeChanged(uid: string): void {
@@ -365,6 +388,7 @@ export class PodManager implements Component {
           // Still mounted, perhaps: that of one pod must not keep those of all others.
           log.warn('what an earlier pod left could not be removed', { uid, error: describeError(error) }),
         );
+    await materials.sweepStaged();
     await materials.sweepLogs(known());
     const ids = new Set(this.#view.pods().flatMap((pod) => this.#view.get(pod.uid).containers.map((c) => c.id)));
     await this.#deps.links.sweep((id) => ids.has(id));
@@ -372,7 +396,7 @@ export class PodManager implements Component {
 
   #adoptOrphans(): void {
     for (const pod of this.#view.pods()) {
-      if (this.#workers.has(pod.uid) || this.#orphans.has(pod.uid)) continue;
+      if (this.#workers.has(pod.uid) || this.#orphans.has(pod.uid) || this.#options.source.spares?.(pod)) continue;
       this.#options.log.info('removing what is left of a pod nobody knows', {
         pod: `${pod.namespace}/${pod.name}`,
         uid: pod.uid,
@@ -393,6 +417,10 @@ export class PodManager implements Component {
     images.forgetPod(uid);
     probes.forget(uid);
     if (worker) {
+      if (isStaticPod(worker.pod)) this.#options.mirrors?.done(worker.pod);
+      else this.#options.mirrors?.poke();
+      if ([...this.#workers.values()].some(({ pod, memory }) => !memory.admitted && isStaticPod(pod)))
+        this.#admitSoon();
       const { namespace = '', name = '' } = worker.pod.metadata;
       void this.#removeLogs(worker, { namespace, name, uid }, materials).catch((error: unknown) =>
         log.debug('logs of a pod that is gone could not be removed', { error: describeError(error) }),

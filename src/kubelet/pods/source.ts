@@ -6,7 +6,7 @@ import { podFault, withSoundStatus } from './validate.ts';
 export type PodChange = { type: 'set' | 'removed'; pod: Pod };
 
 /**
- * Where the desired pods come from: the API server, later files on disk. Nothing is reported as removed on doubt: a
+ * Where the desired pods come from: the API server, files on disk. Nothing is reported as removed on doubt: a
  * source that can't be reached keeps what it knew.
  */
 export interface PodSource extends Component {
@@ -15,8 +15,8 @@ export interface PodSource extends Component {
   /** True once all pods of this source are known: only then is a pod nobody named an orphan. */
   readonly synced: boolean;
   whenSynced(): Promise<void>;
-  /** True if pods of this source have an object at the API server that wants statuses and a confirmed deletion. */
-  readonly confirms: boolean;
+  /** True if what the runtime holds of a pod that nobody names may be one that this source can't read at the moment. */
+  spares?(pod: { uid: string }): boolean;
 }
 
 export interface ApiPodSourceOptions {
@@ -28,7 +28,6 @@ export interface ApiPodSourceOptions {
 
 /** The pods the scheduler put on this node. */
 export class ApiPodSource implements PodSource {
-  readonly confirms = true;
   readonly #informer: Informer<Pod>;
 
   constructor(options: ApiPodSourceOptions) {
@@ -42,7 +41,7 @@ export class ApiPodSource implements PodSource {
       log,
       transform: (pod) => {
         const fault = podFault(pod);
-        if (fault === undefined) return withSoundStatus(pod);
+        if (fault === undefined) return withOwnSource(withSoundStatus(pod));
         const key = objectKey(pod);
         if (once.changed(key, fault)) log.warn('a pod is left alone', { pod: key, fault });
         return undefined;
@@ -76,4 +75,13 @@ export class ApiPodSource implements PodSource {
       handler({ type: change.type === 'deleted' ? 'removed' : 'set', pod: change.object }),
     );
   }
+}
+
+const SOURCE = 'kubernetes.io/config.source';
+
+/** A pod of the server is one, whatever it says: pods of files may do more. */
+function withOwnSource(pod: Pod): Pod {
+  const { annotations } = pod.metadata;
+  if (annotations?.[SOURCE] === undefined || annotations['kubernetes.io/config.mirror'] !== undefined) return pod;
+  return { ...pod, metadata: { ...pod.metadata, annotations: { ...annotations, [SOURCE]: 'api' } } };
 }

@@ -50,6 +50,8 @@ export interface KubeletServerOptions {
   kube: Pick<KubeClient, 'create'>;
   /** The pods of this node with the statuses as they are now, terminating ones included. */
   pods(): readonly Pod[];
+  /** The uid of the pod that runs where a caller may know another (the mirror of a static pod); the same when left out. */
+  translateUid?(uid: string): string;
   /** Where a command goes; asked of the runtime when left out. */
   runningContainer?(query: ContainerQuery): Promise<FoundContainer | undefined>;
   runtime: ServerRuntime;
@@ -205,12 +207,18 @@ export class KubeletServer implements Component {
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
     try {
       const target = await this.#gate(request);
-      const to = route(request.method ?? '', target.path);
+      const to = this.#route(request.method ?? '', target.path);
       const body = await this.#answer(to, target.query, response, gone.signal);
       if (body !== undefined) send(response, body);
     } catch (error) {
       if (!gone.signal.aborted) this.#refuse(error, (body) => send(response, body));
     }
+  }
+
+  #route(method: string, path: string): Route {
+    const to = route(method, path);
+    if (!('uid' in to) || to.uid === undefined) return to;
+    return { ...to, uid: this.#options.translateUid?.(to.uid) ?? to.uid };
   }
 
   async #answer(
@@ -257,7 +265,7 @@ export class KubeletServer implements Component {
     socket.setTimeout(0);
     try {
       const target = await this.#gate(request);
-      const to = route(request.method ?? '', target.path);
+      const to = this.#route(request.method ?? '', target.path);
       if (to.kind === 'exec' || to.kind === 'attach' || to.kind === 'portForward') {
         const { pods, runtime } = this.#options;
         await serveStream({ pods, running: this.#running, runtime }, to, {

@@ -1,5 +1,5 @@
-import type { Pod } from 'kubernetes-types/core/v1.d.ts';
-import { K } from '../kinds.ts';
+import type { PersistentVolume, Pod } from 'kubernetes-types/core/v1.d.ts';
+import { K, kindOf } from '../kinds.ts';
 import { as } from '../objects.ts';
 import { allContainers } from '../registry/pod-defaults.ts';
 import { fieldTerms } from '../selectors.ts';
@@ -58,13 +58,28 @@ export function nodeRefusal(options: {
         return undefined;
       return `can only list/watch pods with spec.nodeName field selector`;
     case '/secrets':
-    case '/configmaps':
-    case '/persistentvolumeclaims': {
+    case '/configmaps': {
       if (!reading) break;
       const wanted = name ?? named(attributes);
       if (wanted === undefined) return 'No Object name found';
       if (referenced(store, node, namespace ?? '', resource, wanted)) return undefined;
+      if (resource === 'secrets' && isVolumeSecret(store, node, namespace ?? '', wanted)) return undefined;
       return `no relationship found between node '${node}' and this object`;
+    }
+    case '/persistentvolumeclaims':
+    case '/persistentvolumeclaims/status': {
+      const verbs = subresource === 'status' ? ['update', 'patch'] : ['get'];
+      if (!verbs.includes(verb)) return 'can only get individual resources of this type';
+      if (referenced(store, node, namespace ?? '', resource, name)) return undefined;
+      return unrelated(node);
+    }
+    case '/persistentvolumes':
+      if (verb !== 'get') return 'can only get individual resources of this type';
+      return volumesOf(store, node).some((volume) => volume.metadata?.name === name) ? undefined : unrelated(node);
+    case 'storage.k8s.io/volumeattachments': {
+      if (verb !== 'get') return 'can only get individual resources of this type';
+      const attachment = store.get(kindOf('storage.k8s.io', 'volumeattachments'), undefined, name ?? '');
+      return attachment && (attachment.spec as { nodeName?: string })?.nodeName === node ? undefined : unrelated(node);
     }
     case '/serviceaccounts/token': {
       const used = podsOn(store, node).some(
@@ -73,8 +88,6 @@ export function nodeRefusal(options: {
       return used && verb === 'create' ? undefined : `no relationship found between node '${node}' and this object`;
     }
     case '/endpoints':
-    case '/persistentvolumes':
-    case 'storage.k8s.io/volumeattachments':
       return verb === 'get' ? undefined : 'only get is allowed';
     case 'coordination.k8s.io/leases':
       if (!['get', 'create', 'update', 'patch', 'delete'].includes(verb)) break;
@@ -91,6 +104,10 @@ export function nodeRefusal(options: {
   return '';
 }
 
+function unrelated(node: string): string {
+  return `no relationship found between node '${node}' and this object`;
+}
+
 function named(attributes: Attributes): string | undefined {
   return fieldTerms(attributes.fieldSelector).find((term) => term.equal && term.field === 'metadata.name')?.value;
 }
@@ -102,7 +119,35 @@ function podsOn(store: Store, node: string): Pod[] {
     .filter((pod) => pod.spec?.nodeName === node);
 }
 
-function referenced(store: Store, node: string, namespace: string, resource: string, name: string): boolean {
+/** What the claims of a node's pods are bound to. */
+function volumesOf(store: Store, node: string): PersistentVolume[] {
+  return store
+    .list(kindOf('', 'persistentvolumes'))
+    .map((object) => as<PersistentVolume>(object))
+    .filter(({ spec }) => {
+      const { namespace = '', name } = spec?.claimRef ?? {};
+      return referenced(store, node, namespace, 'persistentvolumeclaims', name);
+    });
+}
+
+/** Secrets that drivers get for a volume. */
+function isVolumeSecret(store: Store, node: string, namespace: string, name: string): boolean {
+  return volumesOf(store, node).some(({ spec }) => {
+    const { nodeStageSecretRef, nodePublishSecretRef, nodeExpandSecretRef } = spec?.csi ?? {};
+    return [nodeStageSecretRef, nodePublishSecretRef, nodeExpandSecretRef].some(
+      (ref) => ref?.name === name && ref.namespace === namespace,
+    );
+  });
+}
+
+function referenced(
+  store: Store,
+  node: string,
+  namespace: string,
+  resource: string,
+  name: string | undefined,
+): boolean {
+  if (name === undefined) return false;
   return podsOn(store, node).some(
     (pod) => pod.metadata?.namespace === namespace && references(pod, resource).has(name),
   );

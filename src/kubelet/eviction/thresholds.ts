@@ -74,7 +74,7 @@ export function hardReservation(
   };
   return {
     memory: Math.floor(of('memory.available', capacity.memory)),
-    ephemeralStorage: of('nodefs.available', capacity.ephemeralStorage),
+    ephemeralStorage: Math.floor(of('nodefs.available', capacity.ephemeralStorage)),
   };
 }
 

@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { access, chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errorCode } from '../core/index.ts';
+import { sweepBeside, temporaryPath } from './temporary.ts';
 
 /** The file's text, or undefined if there is none. Other errors are thrown. */
 export async function readText(path: string): Promise<string | undefined> {
@@ -48,7 +49,8 @@ export async function listTree(dir: string): Promise<string[] | undefined> {
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
   const dir = dirname(path);
   await mkdir(dir, { recursive: true });
-  const temporary = `${path}.tmp-${randomBytes(4).toString('hex')}`;
+  await sweepBeside(path);
+  const temporary = temporaryPath(path);
   try {
     const file = await open(temporary, 'wx', mode);
     try {
@@ -68,6 +70,7 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
 
 /** As {@link writeFileAtomic}, but leaves a file with that content alone. True if it wrote: spares the flash. */
 export async function writeIfChanged(path: string, data: string | Uint8Array, mode = 0o644): Promise<boolean> {
+  await sweepBeside(path);
   const old = await readBytes(path);
   if (old?.equals(typeof data === 'string' ? Buffer.from(data) : data)) return false;
   await writeFileAtomic(path, data, mode);

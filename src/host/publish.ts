@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { readBytes, syncDir } from './files.ts';
+import { sweepBeside, temporaryPath } from './temporary.ts';
 
 /**
  * Replaces a file that others wait for and that can always be written anew: readers see the old or the new content, at
@@ -11,9 +11,10 @@ import { readBytes, syncDir } from './files.ts';
  */
 export async function publishIfChanged(path: string, data: string, mode: number): Promise<boolean> {
   const bytes = Buffer.from(data);
+  await sweepBeside(path);
   if ((await readBytes(path))?.equals(bytes)) return false;
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.tmp-${randomBytes(4).toString('hex')}`;
+  const temporary = temporaryPath(path);
   const file = await open(temporary, 'wx', mode);
   try {
     await file.chmod(mode);

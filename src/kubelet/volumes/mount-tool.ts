@@ -13,7 +13,12 @@ export async function runMountTool(exec: Exec, argv: readonly string[], options:
   } catch (cause) {
     const tool = argv[0] ?? 'mount';
     if (errorCode(cause) === 'EXEC_NOT_FOUND')
-      throw new AgentError({ code: 'MOUNT_TOOL', message: `the program ${tool} is missing`, remedy: REMEDY, cause });
+      throw new AgentError({
+        code: 'MOUNT_TOOL',
+        message: `the program ${tool} is missing; ${REMEDY}`,
+        remedy: REMEDY,
+        cause,
+      });
     if (!(cause instanceof Error && /busybox|(invalid|unrecognized) option/i.test(cause.message))) throw cause;
     const message = `${tool} of this host is BusyBox's, which volumes can't be mounted with; ${REMEDY}`;
     throw new AgentError({ code: 'MOUNT_TOOL', message, remedy: REMEDY, cause });

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
   createLogger,
   hostExec,
+  publishIfChanged,
   readState,
   readText,
   writeFileAtomic,
@@ -28,6 +29,24 @@ test('an atomic write sets the mode whatever the umask and leaves no temporary f
   }
   assert.equal((await stat(join(dir, 'a/b/c'))).mode & 0o777, 0o644);
   assert.deepEqual(await readdir(join(dir, 'a/b')), ['c']);
+});
+
+test('what a power cut left beside a file is removed once, but never what somebody writes', async () => {
+  const folder = join(dir, 'cut');
+  await mkdir(folder);
+  const dead = '4194305'; // one more than Linux gives out
+  const left = [`key.tmp-${dead}-0a1b2c3d`, `key.tmp-${process.pid}-0a1b2c3d`, 'other.tmp-0a1b2c3d'];
+  const kept = ['key', `key.tmp-${process.ppid}-0a1b2c3d`, 'notes.tmp-x', 'key.tmp'];
+  for (const name of [...left, ...kept]) await writeFile(join(folder, name), 'same');
+  assert.equal(await writeIfChanged(join(folder, 'key'), 'same'), false);
+  assert.deepEqual((await readdir(folder)).sort(), kept.sort());
+  for (const write of [writeFileAtomic, publishIfChanged]) {
+    const other = join(dir, `cut-${write.name}`);
+    await mkdir(other);
+    await writeFile(join(other, left[0] as string), '');
+    await Promise.all(['a', 'b', 'c'].map((name) => write(join(other, name), 'x', 0o600)));
+    assert.deepEqual(await readdir(other), ['a', 'b', 'c']);
+  }
 });
 
 test('a file that already says so is not written again', async () => {

@@ -47,6 +47,8 @@ export interface Cri extends Component {
   readonly importer: ImageImporter;
   /** Names of images pinned in containerd's records, which CRI tells of from 1.7 on only. */
   pinnedImages(signal: AbortSignal): Promise<string[]>;
+  /** What containerd downloads right now; throws `CRI_UNIMPLEMENTED` where the runtime is another. */
+  downloads(signal: AbortSignal): Promise<{ ref: string; offset: number; total: number }[]>;
   /** Where the runtime listens, a path. */
   readonly socket: string;
   status(): ContainerdStatus;
@@ -118,6 +120,7 @@ export function createCri(options: CriOptions): Cri {
       const pinned = await store.list(['labels."io.cri-containerd.pinned"==pinned'], signal);
       return pinned.map((image) => image.name);
     },
+    downloads: (signal) => store.downloads(signal),
     socket: connection.socket,
     async start(signal) {
       await Promise.all([registries.start(signal), supervisor.start(signal)]);

@@ -17,6 +17,8 @@ export interface ImageStore {
   /** Makes the name stand for the image, whatever it stood for before. */
   tag(image: StoredImage, name: string, signal: AbortSignal): Promise<void>;
   hasContent(digest: string, signal: AbortSignal): Promise<boolean>;
+  /** What is being downloaded or was cut off: bytes there, bytes in all (0: not known). */
+  downloads(signal: AbortSignal): Promise<{ ref: string; offset: number; total: number }[]>;
   /** Labels the blobs of an image (configuration and layers) as coming from these registries. */
   labelSources(image: StoredImage, sources: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void>;
 }
@@ -30,6 +32,7 @@ const CREATE = method('images.v1.Images', 'Create', 'ImageRequest');
 const UPDATE = method('images.v1.Images', 'Update', 'ImageRequest');
 const INFO = method('content.v1.Content', 'Info', 'InfoRequest', 'InfoResponse');
 const UPDATE_INFO = method('content.v1.Content', 'Update', 'UpdateInfoRequest');
+const STATUSES = method('content.v1.Content', 'ListStatuses', 'ListStatusesRequest', 'ListStatusesResponse');
 const READ = method('content.v1.Content', 'Read', 'ReadRequest', 'ReadResponse');
 
 const MAX_MANIFEST = 4 * 1024 * 1024;
@@ -98,6 +101,10 @@ export function createImageStore(connection: Connection, namespace: string): Ima
         if (errorCode(error) === 'CRI_NOT_FOUND') return false;
         throw error;
       }
+    },
+    async downloads(signal) {
+      const { statuses } = (await call(STATUSES, {}, signal)) as { statuses: { ref: string; offset: number; total: number }[] };
+      return statuses.map(({ ref, offset, total }) => ({ ref, offset, total }));
     },
     async labelSources(image, sources, signal) {
       const labels = Object.fromEntries(

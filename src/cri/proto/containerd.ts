@@ -32,5 +32,8 @@ export const containerdSchema = defineSchema({
     UpdateInfoRequest: 'info=1:ContentInfo updateMask=2:FieldMask',
     ReadRequest: 'digest=1 offset=2:int64 size=3:int64',
     ReadResponse: 'offset=1:int64 data=2:bytes',
+    ListStatusesRequest: 'filters=1:string[]',
+    ContentStatus: 'ref=3 offset=4:int64 total=5:int64',
+    ListStatusesResponse: 'statuses=1:ContentStatus[]',
   },
 });

@@ -10,6 +10,7 @@ import {
 import { planStop } from './plan-ending.ts';
 import { type Plan, type PlanInput, wake } from './plan-types.ts';
 import { crashEntry, restartAt, shouldRestart } from './restart.ts';
+import { isResetting, planReset } from './restart-all.ts';
 
 /** What a container needs now. */
 type Need = 'start' | 'running' | 'wait' | 'done' | 'failed';
@@ -17,12 +18,16 @@ type Need = 'start' | 'running' | 'wait' | 'done' | 'failed';
 /** The next steps of a pod that is to run (or has run to its end). */
 export function planRunning(input: PlanInput, plan: Plan): void {
   const { memory, view } = input;
-  if (memory.finished || memory.failure || plan.failure || hasEnded(input)) {
+  if (memory.finished || memory.failure || plan.failure || (!isResetting(input.pod, view) && hasEnded(input))) {
     plan.finished = true;
     if (!plan.failure) planStop(input, plan);
     return;
   }
   if (!memory.admitted) return;
+  if (isResetting(input.pod, view)) {
+    planReset(input, plan);
+    return;
+  }
   if (memory.volumes.state !== 'ready' || memory.volumesOutdated) plan.steps.push({ do: 'prepareVolumes' });
   const sandbox = usableSandbox(input);
   if (sandbox && isWasted(input)) {
@@ -200,12 +205,20 @@ function bring(input: PlanInput, plan: Plan, container: SpecContainer, sandbox: 
     return;
   }
   if (sandbox === undefined || memory.volumes.state !== 'ready') return;
-  const before = latest(view, name);
   plan.steps.push({
     do: 'startContainer',
     container: name,
-    attempt: existing !== undefined ? (made?.attempt ?? 0) : before === undefined ? 0 : before.attempt + 1,
+    attempt: existing !== undefined ? (made?.attempt ?? 0) : nextAttempt(input, name),
     sandboxId: sandbox.id,
     ...(existing === undefined ? {} : { existing }),
   });
+}
+
+/** One more than the runtime knows of; where it lost them, what the status counted already, so that no log is written over. */
+function nextAttempt({ pod, view, memory }: PlanInput, name: string): number {
+  const before = latest(view, name);
+  if (before !== undefined) return before.attempt + 1;
+  const { initContainerStatuses = [], containerStatuses = [] } = memory.status ?? pod.status ?? {};
+  const count = [...initContainerStatuses, ...containerStatuses].find((s) => s?.name === name)?.restartCount;
+  return typeof count === 'number' && Number.isSafeInteger(count) && count > 0 ? count : 0;
 }

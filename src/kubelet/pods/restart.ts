@@ -1,6 +1,6 @@
 import type { Pod } from '../../kube/index.ts';
 import type { BackoffEntry, PodMemory } from './memory.ts';
-import type { PodContainer, SpecContainer } from './model.ts';
+import type { PodContainer, RestartRule, SpecContainer } from './model.ts';
 
 /** CrashLoopBackOff's first and longest pause (kubelet pkg/kubelet/kubelet.go: 10 s, 5 min). */
 export const CRASH_INITIAL_MS = 10_000;
@@ -30,10 +30,16 @@ export function shouldRestart(pod: Pod, container: SpecContainer, exitCode: numb
 }
 
 function matchesRule(container: PodContainer, exitCode: number): boolean {
-  if (!Array.isArray(container.restartPolicyRules)) return false;
-  return container.restartPolicyRules.some((rule) => {
+  const action = matchingRule(container, exitCode)?.action;
+  return action === 'Restart' || action === 'RestartAllContainers';
+}
+
+/** The first rule that speaks of this exit code (pkg/api/v1/pod/util.go, FindMatchingContainerRestartRule). */
+export function matchingRule(container: PodContainer, exitCode: number): RestartRule | undefined {
+  if (!Array.isArray(container.restartPolicyRules)) return undefined;
+  return container.restartPolicyRules.find((rule) => {
     const { operator, values } = rule?.exitCodes ?? {};
-    if (rule?.action !== 'Restart' || !Array.isArray(values)) return false;
+    if (!Array.isArray(values)) return false;
     return operator === 'In' ? values.includes(exitCode) : operator === 'NotIn' && !values.includes(exitCode);
   });
 }

@@ -194,9 +194,10 @@ export class PodWorker {
     }
     if (plan.finished && this.#ending === undefined) this.memory.finished = true;
     this.#noteCrashing(plan);
+    // Before the steps: the last of them deletes the object once its status is written.
+    this.#writeStatus(view);
     for (const step of plan.steps) this.#begin(step);
     this.#watchProbes(view);
-    this.#writeStatus(view);
     if (plan.wakeAt !== undefined) this.#wakeIn(plan.wakeAt - this.#deps.clock.monotonic());
     if (plan.done && this.#inFlight.size === 0) {
       this.#stopped = true;

@@ -92,6 +92,8 @@ async function configure(step: Start, container: SpecContainer, context: ActionC
   try {
     const image = memory.images.get(name);
     if (memory.volumes.state !== 'ready' || image === undefined) throw new Error('volumes or image are not ready');
+    const targetId = target === undefined || target === '' ? undefined : latest(podView, target)?.id;
+    if (target && targetId === undefined) throw new Error(`unable to find target container ${target}`);
     const [made, { config }] = await Promise.all([
       deps.materials.container(
         {
@@ -101,7 +103,7 @@ async function configure(step: Start, container: SpecContainer, context: ActionC
           podIps: pod.spec.hostNetwork === true ? deps.hostIps() : sortPodIps(sandbox?.ips ?? [], deps.hostIps()),
           volumes: memory.volumes.volumes,
           image,
-          targetContainerId: target === undefined ? undefined : latest(podView, target)?.id,
+          targetContainerId: targetId,
         },
         signal,
       ),

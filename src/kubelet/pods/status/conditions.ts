@@ -16,6 +16,8 @@ export interface ConditionFacts {
   withReadyToStart: boolean;
   /** The pod was put off this node for the sake of others: the text that says so. */
   disruption?: string | undefined;
+  /** All its containers are being removed in order to start anew; undefined: it has no rule that could ask for it. */
+  restartingAll?: boolean | undefined;
   /** Milliseconds since the epoch. */
   now: number;
 }
@@ -40,6 +42,7 @@ export function conditionsOf(facts: ConditionFacts): PodCondition[] {
       'DisruptionTarget',
       { status: 'True', reason: 'TerminationByKubelet', message: facts.disruption },
     ]);
+  if (facts.restartingAll !== undefined) verdicts.push(['AllContainersRestarting', restartingVerdict(facts)]);
   return verdicts.map(([type, verdict]) => {
     const old = facts.before.find((c) => c?.type === type);
     const lastTransitionTime =
@@ -51,9 +54,22 @@ export function conditionsOf(facts: ConditionFacts): PodCondition[] {
       lastTransitionTime,
       ...(verdict.reason === undefined ? {} : { reason: verdict.reason }),
       ...(verdict.message === undefined ? {} : { message: verdict.message }),
-      ...(facts.generation === undefined ? {} : { observedGeneration: facts.generation }),
+      ...(facts.generation === undefined || type === 'AllContainersRestarting'
+        ? {}
+        : { observedGeneration: facts.generation }),
     };
   });
+}
+
+function restartingVerdict({ phase, restartingAll }: ConditionFacts): Verdict {
+  if (phase === 'Succeeded') return { status: 'False', reason: 'PodCompleted' };
+  if (phase === 'Failed') return { status: 'False', reason: 'PodFailed' };
+  if (!restartingAll) return { status: 'False' };
+  return {
+    status: 'True',
+    reason: 'RestartAllContainersStarted',
+    message: 'container exited with restart policy rule',
+  };
 }
 
 function containersReadyVerdict({ pod, statuses, phase }: ConditionFacts): Verdict {
@@ -84,7 +100,7 @@ function readyVerdict({ pod, before }: ConditionFacts, containersReady: Verdict)
   return { status: 'False', reason: 'ReadinessGatesNotReady', message: missing.join(', ') };
 }
 
-function initializedVerdict({ pod, statuses, phase }: ConditionFacts): Verdict {
+function initializedVerdict({ pod, statuses, phase, before }: ConditionFacts): Verdict {
   if (phase === 'Succeeded') return { status: 'True', reason: 'PodCompleted' };
   if (anyAppStarted(pod, statuses)) return YES;
   const incomplete = containersOf(pod)
@@ -93,7 +109,8 @@ function initializedVerdict({ pod, statuses, phase }: ConditionFacts): Verdict {
       return (c.kind === 'init' && status?.ready !== true) || (c.kind === 'sidecar' && status?.started !== true);
     })
     .map((c) => c.spec.name);
-  if (incomplete.length === 0) return YES;
+  // Once initialized, always: init containers that run anew do not take that back.
+  if (incomplete.length === 0 || before.some((c) => c?.type === 'Initialized' && c.status === 'True')) return YES;
   return {
     status: 'False',
     reason: 'ContainersNotInitialized',

@@ -3,6 +3,7 @@ import type { ContainerState, ContainerStatus, Pod } from '../../../kube/index.t
 import type { PodMemory } from '../memory.ts';
 import { generations, type ObservedContainer, type PodView, type SpecContainer } from '../model.ts';
 import { shouldRestart } from '../restart.ts';
+import { removedStatus } from '../restart-all.ts';
 
 export interface ContainerStatusFacts {
   pod: Pod;
@@ -17,6 +18,8 @@ export interface ContainerStatusFacts {
   runtimeName: string;
   /** The pod is going or has ended: what is not there any more is not waiting for its start. */
   ending: boolean;
+  /** All its containers are being removed in order to start anew. */
+  restartingAll: boolean;
 }
 
 /** One container's status (kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses). */
@@ -26,8 +29,8 @@ export function containerStatusOf(facts: ContainerStatusFacts): ContainerStatus 
   const [current, previous] = generations(view, name);
   const status = current ? fromRuntime(facts, current) : unseen(facts);
   if (previous) status.lastState = stateOf(facts, previous);
-  else if (current && before?.lastState?.terminated && current.attempt > 0 && sameRun(before, status))
-    status.lastState = before.lastState;
+  else if (current) status.lastState = lastStateBefore(before, status);
+  if (current && before && before.restartCount > status.restartCount) status.restartCount = before.restartCount;
   applyWaiting(facts, status, current);
   keepLastWords(status, before);
   addFlags(facts, status, current);
@@ -47,8 +50,11 @@ function keepLastWords(status: ContainerStatus, before: ContainerStatus | undefi
   }
 }
 
-function sameRun(before: ContainerStatus, status: ContainerStatus): boolean {
-  return before.containerID === status.containerID;
+/** What was known of the run before, which the runtime no longer has. */
+function lastStateBefore(before: ContainerStatus | undefined, status: ContainerStatus): ContainerState {
+  const isNew = before?.containerID !== status.containerID;
+  const ended = (isNew ? before?.state?.terminated : undefined) ?? before?.lastState?.terminated;
+  return ended === undefined ? {} : { terminated: { ...ended } };
 }
 
 function fromRuntime(facts: ContainerStatusFacts, current: ObservedContainer): ContainerStatus {
@@ -65,7 +71,9 @@ function fromRuntime(facts: ContainerStatusFacts, current: ObservedContainer): C
 }
 
 /** Not in the runtime: still to be made, or already removed from it. */
-function unseen({ container, before, pod, ending }: ContainerStatusFacts): ContainerStatus {
+function unseen({ container, before, pod, ending, view, restartingAll }: ContainerStatusFacts): ContainerStatus {
+  if (before !== undefined && restartingAll && !before.state?.waiting && container.kind !== 'ephemeral')
+    return removedStatus({ ...before }, before);
   if (before?.state?.terminated) return { ...before };
   const hasInit = (pod.spec.initContainers ?? []).length > 0;
   const waiting: ContainerState = { waiting: { reason: hasInit ? 'PodInitializing' : 'ContainerCreating' } };
@@ -78,7 +86,21 @@ function unseen({ container, before, pod, ending }: ContainerStatusFacts): Conta
     state: waiting,
     lastState: before?.lastState ?? {},
   };
-  if (ending && before?.state?.running && !before.lastState?.terminated)
+  const apps = new Set(pod.spec.containers.map(({ name }) => name));
+  if (container.kind === 'init' && view.containers.some(({ name }) => apps.has(name)))
+    status.state = {
+      terminated: {
+        exitCode: 0,
+        reason: 'Completed',
+        message:
+          'Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally',
+        startedAt: null as unknown as string,
+        finishedAt: null as unknown as string,
+      },
+    };
+  else if (before?.state?.running && !before.lastState?.terminated) {
+    // It ran and the runtime knows nothing of it any more.
+    if (!ending) status.restartCount++;
     status.lastState = {
       terminated: {
         exitCode: 137,
@@ -88,6 +110,7 @@ function unseen({ container, before, pod, ending }: ContainerStatusFacts): Conta
         finishedAt: null as unknown as string,
       },
     };
+  }
   return status;
 }
 

@@ -1,6 +1,7 @@
 import type { ContainerStatus, Pod } from '../../../kube/index.ts';
 import { containersOf, type SpecContainer } from '../model.ts';
 import { shouldRestart } from '../restart.ts';
+import { RESTARTING } from '../restart-all.ts';
 
 export type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';
 
@@ -40,11 +41,16 @@ export function phaseOf(pod: Pod, statuses: ReadonlyMap<string, ContainerStatus>
   if (terminal) return allWell ? 'Succeeded' : 'Failed';
   const ended = pod.spec.containers.every((spec) => {
     const status = statuses.get(spec.name);
-    const code = (status?.state?.terminated ?? status?.lastState?.terminated)?.exitCode;
-    return code !== undefined && !shouldRestart(pod, { kind: 'app', spec }, code);
+    const ended = status?.state?.terminated ?? status?.lastState?.terminated;
+    return ended !== undefined && !comesBack(pod, { kind: 'app', spec }, ended);
   });
   if (!ended) return 'Running';
   return allWell ? 'Succeeded' : 'Failed';
+}
+
+/** By its policy, or since the whole pod begins anew. */
+function comesBack(pod: Pod, container: SpecContainer, ended: { exitCode: number; reason?: string }): boolean {
+  return ended.reason === RESTARTING || shouldRestart(pod, container, ended.exitCode);
 }
 
 function count(pod: Pod, container: SpecContainer, status: ContainerStatus | undefined, n: Counts): void {
@@ -56,7 +62,7 @@ function count(pod: Pod, container: SpecContainer, status: ContainerStatus | und
       const ended = state.terminated ?? (state.waiting ? status?.lastState?.terminated : undefined);
       if (ended === undefined) n.pendingInit++;
       else if (ended.exitCode !== 0) {
-        if (shouldRestart(pod, container, ended.exitCode)) n.pendingInit++;
+        if (comesBack(pod, container, ended)) n.pendingInit++;
         else n.failedInit++;
       }
       return;

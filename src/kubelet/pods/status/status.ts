@@ -1,13 +1,16 @@
 import { rfc3339 } from '../../../core/index.ts';
 import type { ContainerStatus, Pod, PodStatus } from '../../../kube/index.ts';
 import { qosClassOf } from '../../containers/qos.ts';
+import { isStaticPod } from '../../containers/spec.ts';
 import type { PodMemory } from '../memory.ts';
 import { type ContainerKind, containersOf, isAlive, type PodView } from '../model.ts';
 import { usableSandbox } from '../plan-running.ts';
 import { sortPodIps } from '../pod-ips.ts';
+import { isCleared, isRestartingAll, mayRestartAll } from '../restart-all.ts';
 import { conditionsOf } from './conditions.ts';
 import { containerStatusOf } from './container-status.ts';
-import { phaseOf } from './phase.ts';
+import { boundMessages, finalStatus } from './final.ts';
+import { type Phase, phaseOf } from './phase.ts';
 import { podResourcesOf } from './resources.ts';
 
 export interface StatusFacts {
@@ -45,9 +48,10 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
   const before = memory.status ?? pod.status;
   const statuses = containerStatuses(facts, before);
   const computed = phaseOf(pod, statuses, ending || memory.finished || memory.failure !== undefined);
+  const alive = view.containers.some(isAlive);
   // Only when nothing of it runs any more is a pod shown as failed: others take up then what it held.
-  const failed = memory.failure !== undefined && !view.containers.some(isAlive);
-  const phase = lastingPhase(failed ? 'Failed' : computed, before?.phase);
+  const failed = memory.failure !== undefined && !alive;
+  const phase = lastingPhase(failed ? 'Failed' : computed, before?.phase, alive);
   const ips = podIps(facts, before);
   const of = (...kinds: ContainerKind[]): ContainerStatus[] =>
     containersOf(pod)
@@ -56,18 +60,19 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
       .filter((s) => s !== undefined);
   const init = of('init', 'sidecar');
   const ephemeral = of('ephemeral');
-  return {
+  const status: PodStatus = {
     ...base,
     phase,
     ...(memory.failure && failed ? { reason: memory.failure.reason, message: memory.failure.message } : {}),
     conditions: conditionsOf({
       pod,
       statuses,
-      phase,
+      phase: memory.failure ? 'Failed' : phase,
       sandboxReady: usableSandbox({ pod, view }) !== undefined,
       before: mergeConditions(pod.status?.conditions, memory.status?.conditions),
       generation,
       withReadyToStart: serverMinor >= 29,
+      restartingAll: restartingAll(pod, view, before),
       disruption: failed ? memory.failure?.disruption : undefined,
       now,
     }),
@@ -79,6 +84,14 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
     ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral.sort(byName) } : {}),
     ...(serverMinor >= 36 ? wholePod(pod) : {}),
   };
+  const over = memory.tornDown && (ending || memory.finished) && !isStaticPod(pod);
+  return over ? finalStatus(pod, before, status) : status;
+}
+
+/** Undefined: the pod has no rule that could. */
+function restartingAll(pod: Pod, view: PodView, before: PodStatus | undefined): boolean | undefined {
+  if (!mayRestartAll(pod)) return undefined;
+  return isRestartingAll(pod, view, before) && !isCleared(pod, view);
 }
 
 /** Upstream keeps only init containers in the order of the spec. */
@@ -91,7 +104,7 @@ function containerStatuses(facts: StatusFacts, before: PodStatus | undefined): M
   const old = new Map<string, ContainerStatus>();
   for (const list of [before?.initContainerStatuses, before?.containerStatuses, before?.ephemeralContainerStatuses])
     if (Array.isArray(list)) for (const s of list) if (s?.name !== undefined) old.set(s.name, s);
-  return new Map(
+  const statuses = new Map(
     containersOf(pod).map((container) => [
       container.spec.name,
       containerStatusOf({
@@ -103,14 +116,22 @@ function containerStatuses(facts: StatusFacts, before: PodStatus | undefined): M
         serverMinor,
         runtimeName,
         ending: ending || memory.finished || memory.failure !== undefined,
+        restartingAll: isRestartingAll(pod, view, before),
       }),
     ]),
   );
+  boundMessages([...statuses.values()]);
+  return statuses;
 }
 
-/** An ended pod stays ended: the runtime may have forgotten its containers. */
-function lastingPhase<T extends string>(phase: T, before: string | undefined): T {
-  return before === 'Succeeded' || before === 'Failed' ? (before as T) : phase;
+/**
+ * An ended pod stays ended: the runtime may have forgotten its containers. While any runs it has not ended, though what
+ * runs may be a debugger only.
+ */
+function lastingPhase(phase: Phase, before: string | undefined, alive: boolean): Phase {
+  if (before === 'Succeeded' || before === 'Failed') return before;
+  const isOver = phase === 'Succeeded' || phase === 'Failed';
+  return isOver && alive ? (before === 'Running' ? 'Running' : 'Pending') : phase;
 }
 
 /** A pod keeps the address it had after its sandbox is down, as upstream shows it. */

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { settle } from '../../../fakes/clock.ts';
+import { FakeNode } from '../../../fakes/pod-node.ts';
+import { makePod } from '../../../fakes/pods.ts';
+
+const signal = new AbortController().signal;
+const MESSAGE = 'The node was low on resource: memory. ';
+
+describe('an evicted pod', () => {
+  it('ends with the grace it is given, is failed once nothing of it runs, and stays so', async () => {
+    const board = new FakeNode();
+    board.runtime.onTerm = () => 'ignore';
+    await board.start();
+    board.api.put(makePod('a', { terminationGracePeriodSeconds: 300 }));
+    await settle();
+    const uid = board.api.get('a')?.metadata.uid as string;
+    assert.deepEqual(
+      board.manager.active().map((p) => p.metadata.name),
+      ['a'],
+    );
+    let gone = false;
+    void board.manager
+      .evict(uid, { reason: 'Evicted', message: MESSAGE, graceSeconds: 1, disruption: MESSAGE }, signal)
+      .then(() => {
+        gone = true;
+      });
+    await board.clock.advance(500);
+    assert.equal(board.api.get('a')?.status?.phase, 'Running');
+    assert.equal(board.api.get('a')?.status?.reason, undefined);
+    assert.deepEqual(board.manager.active(), [], 'it is not chosen again');
+    await board.clock.advance(3_000);
+    const status = board.api.get('a')?.status;
+    assert.deepEqual([status?.phase, status?.reason, status?.message], ['Failed', 'Evicted', MESSAGE]);
+    const condition = (type: string) => status?.conditions?.find((c) => c.type === type);
+    assert.deepEqual(
+      [condition('DisruptionTarget')?.reason, condition('DisruptionTarget')?.message],
+      ['TerminationByKubelet', MESSAGE],
+    );
+    assert.equal(condition('Ready')?.status, 'False');
+    assert.equal(status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 137);
+    assert.equal(gone, true);
+    assert.deepEqual(board.runtime.running(), []);
+    assert.deepEqual(board.materials.released, [uid]);
+    assert.ok(
+      board.recorder.events.some((e) => e.type === 'Warning' && e.reason === 'Evicted' && e.message === MESSAGE),
+    );
+    await board.restart();
+    await board.clock.advance(10_000);
+    const again = board.api.get('a')?.status;
+    assert.deepEqual([again?.phase, again?.reason, again?.message], ['Failed', 'Evicted', MESSAGE]);
+    assert.equal(again?.conditions?.find((c) => c.type === 'DisruptionTarget')?.status, 'True');
+    assert.deepEqual(board.runtime.running(), []);
+  });
+
+  it('that is being deleted has its grace cut short', async () => {
+    const board = new FakeNode();
+    board.runtime.onTerm = () => 'ignore';
+    await board.start();
+    board.api.put(makePod('a'));
+    await settle();
+    const uid = board.api.get('a')?.metadata.uid as string;
+    board.api.markDeleted('a', 600);
+    await settle();
+    void board.manager.evict(uid, { reason: 'Evicted', message: MESSAGE, graceSeconds: 1 }, signal);
+    await board.clock.advance(5_000);
+    assert.equal(board.api.get('a'), undefined);
+  });
+
+  it('that nobody knows is no fault', async () => {
+    const board = new FakeNode();
+    await board.start();
+    await board.manager.evict('nobody', { reason: 'Evicted', message: MESSAGE }, signal);
+    assert.deepEqual(board.recorder.events, []);
+  });
+});

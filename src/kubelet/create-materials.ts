@@ -45,6 +45,8 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
     storage,
     clock,
     log,
+    makeTrustBundles: async (changed) =>
+      (await import('./references/trust-bundles.ts')).createTrustBundles({ client, clock, log, changed }),
     allocatable,
     allocatableMemory: () => memoryOf(allocatable(), options.memoryCapacity),
     ...(options.volumeOutdated && { outdated: options.volumeOutdated }),

@@ -96,6 +96,16 @@ const volume: Schema = {
         secret: configMapSource,
         downwardAPI: { items: downwardItems },
         serviceAccountToken: { audience: 'string', expirationSeconds: 'int', 'path!': 'string' },
+        clusterTrustBundle: {
+          name: 'string',
+          signerName: 'string',
+          labelSelector: {
+            matchLabels: strings,
+            matchExpressions: [{ 'key!': 'string', 'operator!': 'string', values: ['string'] }],
+          },
+          optional: 'boolean',
+          'path!': 'string',
+        },
       },
     ],
   },

@@ -3,6 +3,7 @@ import { type Clock, describeError, isAbort, type Logger, sayOnce } from '../../
 import type { Pod } from '../../kube/index.ts';
 import type { PodVolumes, VolumeFailure, VolumesResult } from '../materials.ts';
 import type { References, Tokens } from '../references/index.ts';
+import type { TrustBundles } from '../references/trust-bundles.ts';
 import { volumeFailure } from './errors.ts';
 import type { Layout } from './layout.ts';
 import type { Mounter, MountRequest } from './mounter.ts';
@@ -11,7 +12,7 @@ import { setUpVolume } from './sources.ts';
 import type { Storage } from './storage.ts';
 import { tearDownPod } from './teardown.ts';
 import { usedVolumes } from './used.ts';
-import { otherReferences, volumeReferences, volumeSignature } from './wishes.ts';
+import { otherReferences, usesTrustBundles, volumeReferences, volumeSignature } from './wishes.ts';
 
 export interface VolumeManagerOptions {
   layout: Layout;
@@ -20,6 +21,8 @@ export interface VolumeManagerOptions {
   tokens: Tokens;
   /** Claims, nfs and CSI drivers. */
   storage: Storage | undefined;
+  /** `changed` is called after each change of any bundle. */
+  makeTrustBundles(changed: () => void): Promise<TrustBundles>;
   clock: Clock;
   log: Logger;
   allocatable(): Readonly<Record<string, string>>;
@@ -65,6 +68,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
   let life: AbortSignal = abort.signal;
   let timer: { at: number; cancel: () => void } | undefined;
   let unsubscribe: (() => void) | undefined;
+  let trust: Promise<TrustBundles> | undefined;
 
   function inTurn<T>(state: PodState, work: () => Promise<T>): Promise<T> {
     const run = state.tail.then(work, work);
@@ -76,7 +80,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
     const { pod } = state;
     const mounts: MountRequest[] = [];
     const renewals: number[] = [];
-    const context = { ...options, pod, signal, mounts, renewals };
+    const context = { ...options, pod, signal, mounts, renewals, trustBundles };
     const volumes = new Map<string, Awaited<ReturnType<typeof setUpVolume>>>();
     const failures: VolumeFailure[] = [];
     const wanted = usedVolumes(pod);
@@ -98,6 +102,19 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
     arm();
     if (failures.length > 0) return { ready: false, failures };
     return { ready: true, volumes };
+  }
+
+  function trustBundles(): Promise<TrustBundles> {
+    trust ??= options.makeTrustBundles(() => {
+      for (const [uid, state] of pods) if (usesTrustBundles(state.pod)) sourceChanged(uid, state);
+    });
+    return trust;
+  }
+
+  /** Something that a pod's volumes are made from, or wait for. */
+  function sourceChanged(uid: string, state: PodState): void {
+    if (state.volumes) refresh(uid, state);
+    else for (const handler of handlers) handler(uid);
   }
 
   /** One timer for the token that is due first. */
@@ -154,9 +171,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       unsubscribe ??= references.onChange((_ref, holders) => {
         for (const uid of holders) {
           const state = pods.get(uid);
-          if (!state) continue;
-          if (state.volumes) refresh(uid, state);
-          else for (const handler of handlers) handler(uid);
+          if (state) sourceChanged(uid, state);
         }
       });
     },
@@ -165,6 +180,7 @@ export function createVolumeManager(options: VolumeManagerOptions): VolumeManage
       unsubscribe?.();
       timer?.cancel();
       await Promise.all([...pods.values()].map((state) => state.tail));
+      await trust?.then((bundles) => bundles.stop());
     },
     async ensure(pod, signal) {
       const uid = pod.metadata.uid as string;

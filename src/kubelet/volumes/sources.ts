@@ -3,6 +3,7 @@ import { readText } from '../../host/index.ts';
 import type { Pod, Volume } from '../../kube/index.ts';
 import type { MountedVolume } from '../materials.ts';
 import type { Reference, References, Tokens, TokenWish } from '../references/index.ts';
+import type { TrustBundles, TrustBundleWish } from '../references/trust-bundles.ts';
 import { isWritten, writeVolume } from './atomic-writer.ts';
 import { downwardPayload } from './downward.ts';
 import { ensureEmptyDir } from './empty-dir.ts';
@@ -29,6 +30,8 @@ export interface SourceContext {
   mounts: MountRequest[];
   /** Claims, nfs and CSI drivers; undefined where there are none. */
   storage: Storage | undefined;
+  /** Made when the first pod asks. */
+  trustBundles(): Promise<TrustBundles>;
   /** Monotonic times at which tokens are to be renewed. */
   renewals: number[];
 }
@@ -203,18 +206,30 @@ async function projectedSource(
     if (before !== undefined) context.tokens.adopt(wish, before);
     const { token, refreshAt } = await context.tokens.get(wish, context.signal);
     context.renewals.push(refreshAt);
-    const user = commonUser(pod);
-    const narrow = user !== undefined || pod.spec.securityContext?.fsGroup !== undefined;
-    return new Map([
-      [
-        file,
-        { data: Buffer.from(token), mode: narrow ? 0o600 : defaultMode, ...(user !== undefined && { uid: user }) },
-      ],
-    ]);
+    return forUser(pod, { file, data: token, defaultMode });
   }
-  const kind = Object.keys(source)[0] ?? 'without a source';
+  const { clusterTrustBundle } = source as { clusterTrustBundle?: TrustBundleWish & { path: string } };
+  if (clusterTrustBundle) {
+    const file = safePath(clusterTrustBundle.path);
+    const { name, signerName } = clusterTrustBundle;
+    if (name === undefined && signerName === undefined)
+      throw volumeError('VOLUME_SETUP', 'ClusterTrustBundle projection requires either name or signerName to be set');
+    const data = await (await context.trustBundles()).get(clusterTrustBundle, context.signal);
+    return forUser(pod, { file, data, defaultMode });
+  }
+  const kind = Object.keys(source)[0];
+  // What the server does not know it has left out.
+  if (kind === undefined) return new Map();
   throw volumeError(
     'VOLUME_UNSUPPORTED',
     `projected sources of the kind ${kind.slice(0, 64)} are not supported by this agent yet`,
   );
+}
+
+/** A file for the one user of the pod, if it has one; its group gets to read it with the whole volume. */
+function forUser(pod: Pod, file: { file: string; data: string; defaultMode: number }): Payload {
+  const user = commonUser(pod);
+  const narrow = user !== undefined || pod.spec.securityContext?.fsGroup !== undefined;
+  const mode = narrow ? 0o600 : file.defaultMode;
+  return new Map([[file.file, { data: Buffer.from(file.data), mode, ...(user !== undefined && { uid: user }) }]]);
 }

@@ -60,6 +60,13 @@ export function volumeSignature(pod: Pod): string {
   return JSON.stringify([metadata.labels, metadata.annotations, spec.containers.map((c) => c.resources), mounts]);
 }
 
+/** Whether a mounted volume shows ClusterTrustBundles. */
+export function usesTrustBundles(pod: Pod): boolean {
+  return usedVolumes(pod).some(({ projected }) =>
+    projected?.sources?.some((source) => 'clusterTrustBundle' in source && source.clusterTrustBundle !== undefined),
+  );
+}
+
 /** The user all containers run as, if it is one and the same (upstream's FsUserFrom): owner of projected tokens. */
 export function commonUser(pod: Pod): number | undefined {
   const fallback = pod.spec.securityContext?.runAsUser;

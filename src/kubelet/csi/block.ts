@@ -1,9 +1,8 @@
 import { chmod, mkdir, open, stat } from 'node:fs/promises';
-import type { MountedVolume } from '../materials.ts';
 import { linkDevice } from '../volumes/claims/device.ts';
 import { deviceFailure } from '../volumes/errors.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
-import { attach, find } from './filesystem.ts';
+import { attach, find, type Published } from './filesystem.ts';
 import { attachmentName, PLUGIN } from './paths.ts';
 import { capabilityOf, podContext, secretsFor } from './requests.ts';
 import { writeVolumeData } from './vol-data.ts';
@@ -12,7 +11,7 @@ import { writeVolumeData } from './vol-data.ts';
  * Stages and publishes a block volume: the driver puts the device where it is told to, from there it is bound to the
  * volume's map folder and linked from the pod's. Throws `VOLUME_MAP` with upstream's text.
  */
-export async function mapDevice(volume: CsiVolume, context: CsiContext): Promise<MountedVolume> {
+export async function mapDevice(volume: CsiVolume, context: CsiContext): Promise<Published> {
   const { spec, driver: name, handle, podUid, signal } = volume;
   const publishContext = await attach(volume, context);
   const paths = context.paths.device(spec.name);
@@ -61,12 +60,31 @@ export async function mapDevice(volume: CsiVolume, context: CsiContext): Promise
       );
       what = 'MapVolume.MapBlockVolume failed';
       await bindDevice(targetPath, paths.map(podUid), context, signal);
-      return linkDevice(targetPath, { spec, podUid, plugin: PLUGIN, layout: context.layout });
+      for (const place of [`globalMapPath "${paths.maps}"`, `volumeMapPath "${context.paths.podDevices(podUid)}"`])
+        context.node.event(volume.pod, {
+          type: 'Normal',
+          reason: 'SuccessfulMountVolume',
+          message: `MapVolume.MapPodDevice succeeded for volume "${spec.name}" ${place}`,
+        });
+      const { hostPath } = await linkDevice(targetPath, { spec, podUid, plugin: PLUGIN, layout: context.layout });
+      return { path: hostPath, stagingPath };
     } catch (error) {
       if (signal.aborted) throw error;
       throw deviceFailure(what, spec.name, error);
     }
   });
+}
+
+/** The device as an earlier run handed it over, if it still stands: the driver need not be asked again. */
+export async function mappedDevice(
+  name: string,
+  podUid: string,
+  { paths, mounter }: CsiContext,
+): Promise<string | undefined> {
+  const link = paths.podDevice(podUid, name);
+  const device = await stat(link).catch(() => undefined);
+  const map = paths.device(name).map(podUid);
+  return device?.isBlockDevice() && (await mounter.below([map])).includes(map) ? link : undefined;
 }
 
 async function bindDevice(device: string, map: string, { mounter }: CsiContext, signal: AbortSignal): Promise<void> {

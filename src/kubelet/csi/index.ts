@@ -1,10 +1,13 @@
 import { AgentError, describeError, isAbort, sayOnce } from '../../core/index.ts';
+import type { Pod } from '../../kube/index.ts';
+import type { MountedVolume } from '../materials.ts';
 import type { PluginHandler } from '../plugins/index.ts';
 import type { SetUp, SetUpContext } from '../volumes/claims/index.ts';
 import type { StorageSpec } from '../volumes/claims/spec.ts';
 import { mountFailure } from '../volumes/errors.ts';
+import { looksOwned, podOwnership } from '../volumes/ownership.ts';
 import { createAttachments } from './attach.ts';
-import { mapDevice } from './block.ts';
+import { mapDevice, mappedDevice } from './block.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
 import { type CsiNodeOptions, installDriver, uninstallDriver } from './csi-node.ts';
 import { createDrivers } from './drivers.ts';
@@ -53,6 +56,7 @@ export function createCsi(options: CsiOptions): Csi {
   };
   const { paths, drivers, attachments } = context;
   const once = sayOnce();
+  const progress = new Map<string, 'begun' | 'done'>();
   const waiting = new Map<string, Set<string>>();
   const handlers = new Set<(podUid: string) => void>();
   const csiNode: CsiNodeOptions = { client: node.client, nodeName, serverMinor: node.serverMinor };
@@ -80,7 +84,10 @@ export function createCsi(options: CsiOptions): Csi {
 
   /** A pod that was begun by an earlier run, and whose mount stands, needs no driver. */
   async function standing(spec: StorageSpec, podUid: string): Promise<Published | undefined> {
-    if (spec.block) return undefined;
+    if (spec.block) {
+      const link = await mappedDevice(spec.name, podUid, context);
+      return link === undefined ? undefined : { path: link, stagingPath: paths.device(spec.name).staging };
+    }
     const folder = paths.podVolume(podUid, spec.name);
     const path = `${folder}/mount`;
     const data = await readVolumeData(folder);
@@ -100,8 +107,6 @@ export function createCsi(options: CsiOptions): Csi {
       ? next
       : undefined;
   }
-
-  const readOnlyOf = ({ readOnly, persistent }: StorageSpec) => readOnly || persistent?.spec?.csi?.readOnly === true;
 
   async function sweep(): Promise<void> {
     cancelSweep?.();
@@ -155,38 +160,35 @@ export function createCsi(options: CsiOptions): Csi {
       });
     },
     async setUp(spec, request) {
-      const { podUid, signal } = request;
-      const stands = await standing(spec, podUid);
+      const { pod, podUid, signal } = request;
+      const key = `${podUid}/${spec.name}`;
+      const state = progress.get(key);
+      // What this run began and could not finish is no use to anybody.
+      const stands = state === 'begun' ? undefined : await standing(spec, podUid);
       try {
         const volume = await volumeOf(spec, request);
         note(volume.driver, podUid);
-        if (spec.block) {
-          const mounted = await mapDevice(volume, context);
-          await expandIfLarger(
-            volume,
-            { volumePath: mounted.hostPath, stagingPath: paths.device(spec.name).staging },
-            context,
-          );
-          return { mounted: { ...mounted, readOnly: readOnlyOf(spec) }, dueAt: await dueAt(volume) };
-        }
-        const again = stands !== undefined && volume.object?.spec?.requiresRepublish !== true;
+        const settled =
+          state === 'done' || (stands !== undefined && (spec.block || (await looksSettled(stands.path, pod))));
+        const again = stands !== undefined && settled && volume.object?.spec?.requiresRepublish !== true;
         if (again && !spec.inline && volume.object?.spec?.attachRequired !== false)
           attachments.adopt(volume.driver, volume.handle);
-        const place = again ? stands : await mountFilesystem(volume, context);
+        if (state === undefined && stands === undefined) progress.set(key, 'begun');
+        const place = again ? stands : await (spec.block ? mapDevice : mountFilesystem)(volume, context);
         if (!spec.inline)
           await expandIfLarger(volume, { volumePath: place.path, stagingPath: place.stagingPath }, context);
-        const mounted = { hostPath: place.path, readOnly: readOnlyOf(spec), selinuxRelabel: false, trusted: false };
-        return { mounted, dueAt: await dueAt(volume) };
+        progress.set(key, 'done');
+        return { mounted: mountedOf(spec, place), dueAt: await dueAt(volume) };
       } catch (error) {
         if (stands === undefined || signal.aborted) throw error;
-        if (once.changed(`${podUid}/${spec.name}`, describeError(error)))
+        if (once.changed(key, describeError(error)))
           log.warn('a mounted volume is used as it is', { volume: spec.name, error: describeError(error) });
-        const mounted = { hostPath: stands.path, readOnly: readOnlyOf(spec), selinuxRelabel: false, trusted: false };
-        return { mounted, dueAt: clock.monotonic() + LOOK_MS };
+        return { mounted: mountedOf(spec, stands), dueAt: clock.monotonic() + LOOK_MS };
       }
     },
     async tearDown(podUid, signal) {
       for (const pods of waiting.values()) pods.delete(podUid);
+      for (const key of progress.keys()) if (key.startsWith(`${podUid}/`)) progress.delete(key);
       await tearDownCsi(podUid, context, signal);
     },
     sweep,
@@ -204,6 +206,23 @@ export function createCsi(options: CsiOptions): Csi {
       drivers.close();
     },
   };
+}
+
+function mountedOf(spec: StorageSpec, { path }: Published): MountedVolume {
+  const readOnly = spec.readOnly || spec.persistent?.spec?.csi?.readOnly === true;
+  return {
+    hostPath: path,
+    readOnly,
+    selinuxRelabel: false,
+    trusted: false,
+    ...(spec.block ? { device: true } : {}),
+  };
+}
+
+/** Whether an earlier run came as far as giving the volume to the pod's group; that is done to its root last. */
+async function looksSettled(path: string, pod: Pod): Promise<boolean> {
+  const ownership = podOwnership(pod, false);
+  return ownership === undefined || looksOwned(path, ownership);
 }
 
 /** Not every driver can make volumes for one pod only. */

@@ -20,8 +20,8 @@ export interface MountRequest {
 export interface Mounter {
   /** All in one process; throws if any fails (those made stay). */
   mount(requests: readonly MountRequest[], signal: AbortSignal): Promise<void>;
-  /** All in one process, in the order given. */
-  unmount(targets: readonly string[], signal: AbortSignal): Promise<void>;
+  /** All in one process, in the order given. `force`: what is still to be written to a server that is away is given up. */
+  unmount(targets: readonly string[], signal: AbortSignal, force?: boolean): Promise<void>;
   /** Lets mounts below a folder reach containers and theirs the host; true if that needed a mount. */
   share(directory: string, signal: AbortSignal): Promise<boolean>;
   /** Mount points at or below the paths, last made first. */
@@ -58,10 +58,10 @@ export function createMounter(exec: Exec, options: { scratchDir: string; mountin
         await rm(table, { force: true });
       }
     },
-    async unmount(targets, signal) {
+    async unmount(targets, signal, force = false) {
       // Many paths make a long argument list; a list is bounded.
       for (let i = 0; i < targets.length; i += 200)
-        await runMountTool(exec, ['umount', '-c', ...targets.slice(i, i + 200)], { signal });
+        await runMountTool(exec, ['umount', '-c', ...(force ? ['-f'] : []), ...targets.slice(i, i + 200)], { signal });
     },
     share: (directory, signal) =>
       ensureSharedRoot(directory, { mountinfo, run: (argv) => runMountTool(exec, argv, { signal }) }),

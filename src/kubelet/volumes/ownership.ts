@@ -31,7 +31,7 @@ export function podOwnership({ spec }: Pod, readOnly: boolean): Ownership | unde
 }
 
 export async function applyOwnership(root: string, ownership: Ownership, signal: AbortSignal): Promise<void> {
-  if (ownership.onlyIfRootDiffers && (await looksRight(root, ownership))) return;
+  if (ownership.onlyIfRootDiffers && (await looksOwned(root, ownership))) return;
   const handle = await open(root, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await walk(handle, ownership, signal);
@@ -42,7 +42,8 @@ export async function applyOwnership(root: string, ownership: Ownership, signal:
   }
 }
 
-async function looksRight(root: string, { group, readOnly }: Ownership): Promise<boolean> {
+/** True if the root of a volume has the group and the bits it is to have. */
+export async function looksOwned(root: string, { group, readOnly }: Ownership): Promise<boolean> {
   const { gid, mode } = await stat(root);
   const bits = (readOnly ? 0o440 : 0o660) | 0o110 | SETGID;
   return gid === group && (mode & bits) === bits;

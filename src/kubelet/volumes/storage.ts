@@ -60,6 +60,8 @@ interface Held {
   dueAt: number;
 }
 
+const ANNOUNCE_MS = 2_000;
+
 export function createStorage(options: StorageOptions): Storage {
   const { layout, clock, log } = options;
   const held = new Map<string, Held>();
@@ -94,6 +96,8 @@ export function createStorage(options: StorageOptions): Storage {
 
   /** Every node has a CSINode; it is made beside all else, as soon as there is a Node. */
   async function announce(): Promise<void> {
+    // Nobody waits for it, and while the node joins others do.
+    await clock.sleep(ANNOUNCE_MS, life).catch(() => {});
     const { ensureCsiNode } = await import('../csi/csi-node.ts');
     const pauses = createBackoff({ initialMs: 2_000, maxMs: 120_000 });
     const { client, serverMinor } = options;

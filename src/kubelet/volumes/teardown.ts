@@ -8,6 +8,8 @@ import type { Mounter } from './mounter.ts';
 import { removeTree } from './remove-tree.ts';
 import type { Storage } from './storage.ts';
 
+const SHARES = '/volumes/kubernetes.io~nfs/';
+
 export interface TearDownContext {
   layout: Layout;
   mounter: Mounter;
@@ -27,7 +29,7 @@ export async function tearDownPod(
   try {
     const driven = storage ? join(layout.podDir(podUid), 'volumes/kubernetes.io~csi/') : undefined;
     const mounted = (await mounter.below(folders)).filter((point) => !isDriven(point, driven));
-    if (mounted.length > 0) await mounter.unmount(mounted, signal);
+    await unmountAll(mounted, mounter, signal);
     await storage?.tearDown(podUid, signal);
     await removeTree(layout.podDir(podUid));
     // Only this agent writes there, to memory, and nothing is mounted below any more.
@@ -40,6 +42,17 @@ export async function tearDownPod(
       error,
     );
   }
+}
+
+/** Shares of a server on their own, so that one that is away keeps nothing else mounted. */
+async function unmountAll(points: readonly string[], mounter: Mounter, signal: AbortSignal): Promise<void> {
+  const own = points.filter((point) => !point.includes(SHARES));
+  if (own.length > 0) await mounter.unmount(own, signal);
+  for (const share of points.filter((point) => point.includes(SHARES)))
+    await mounter.unmount([share], signal).catch((error) => {
+      if (errorCode(error) !== 'EXEC_TIMEOUT') throw error;
+      return mounter.unmount([share], signal, true);
+    });
 }
 
 /** What a driver mounted, a driver unmounts. */

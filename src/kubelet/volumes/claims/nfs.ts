@@ -1,5 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir } from 'node:fs/promises';
 import { AgentError, errorCode } from '../../../core/index.ts';
 import type { MountedVolume } from '../../materials.ts';
 import { mountFailure } from '../errors.ts';
@@ -12,7 +11,7 @@ const MOUNT_MS = 150_000;
 
 /** A share of an NFS server (kubernetes pkg/volume/nfs). Mounted on its own: a server that is away holds up no one else. */
 export async function setUpNfs(spec: StorageSpec, context: SetUpContext): Promise<MountedVolume> {
-  const { podUid, layout, exec, signal } = context;
+  const { podUid, layout, mounter, exec, signal } = context;
   const source = spec.persistent?.spec?.nfs ?? spec.inline?.nfs;
   const { server = '', path = '' } = source ?? {};
   const readOnly = spec.readOnly || source?.readOnly === true;
@@ -21,9 +20,11 @@ export async function setUpNfs(spec: StorageSpec, context: SetUpContext): Promis
   const options = [...(spec.persistent?.spec?.mountOptions ?? []), ...(readOnly ? ['ro'] : [])];
   const args = ['-t', 'nfs', ...(options.length > 0 ? ['-o', options.join(',')] : []), `${host}:${path}`, target];
   try {
-    await mkdir(target, { recursive: true, mode: 0o750 });
-    if ((await stat(target)).dev === (await stat(dirname(target))).dev)
+    // Never looked at: with its server away that would take one of the process's few threads for files, for good.
+    if (!(await mounter.below([target])).includes(target)) {
+      await mkdir(target, { recursive: true, mode: 0o750 });
       await exec.run(['mount', ...args], { signal, timeoutMs: MOUNT_MS });
+    }
   } catch (error) {
     if (signal.aborted) throw error;
     throw mountFailure('MountVolume.SetUp failed', spec.name, asUpstream(error, args));

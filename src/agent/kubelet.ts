@@ -21,6 +21,7 @@ import {
   type MirrorKeeper,
   NodeController,
   type NodeEvent,
+  type NodeShutdown,
   PodManager,
   type PodSource,
   type Pressure,
@@ -32,6 +33,7 @@ import { imageArrival, patientRuntime } from './arriving-images.ts';
 import { nodeEviction } from './eviction.ts';
 import type { HostFacts } from './host-facts.ts';
 import { nodeIdentity } from './node-identity.ts';
+import { nodeShutdown } from './node-shutdown.ts';
 import type { AgentPaths } from './paths.ts';
 import { runtimeClassHandlers } from './runtime-classes.ts';
 import type { Stack } from './stack.ts';
@@ -104,6 +106,7 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     runtime: cri.runtime,
     images: () => cri.images.listImages(),
     pressure: () => eviction.manager.conditions(),
+    notReady: () => (late.shutdown?.shuttingDown ? 'node is shutting down' : undefined),
     volumesInUse: () => late.volumesInUse?.(),
     event: nodeEvent,
     clock,
@@ -161,6 +164,15 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   });
   await stack.start('eviction', eviction.manager, signal);
   eviction.attach(pods, (inner) => upkeep.images.freeImages(undefined, inner));
+  const shutdown = nodeShutdown({
+    settings: input.settings,
+    pods,
+    changed: () => node.poke(),
+    event: nodeEvent,
+    clock,
+    log: log.child({ part: 'shutdown' }),
+  });
+  if (shutdown) late.shutdown = await stack.start('node shutdown', shutdown, signal);
   const server = kubeletServer(input, pods, (uid) => mirrors.translate(uid));
   const loopback = uplink.joined.nodeIps[0]?.includes(':') ? '::1' : '127.0.0.1';
   const health = new HealthzServer({
@@ -187,6 +199,7 @@ interface Late {
   pods?: PodManager;
   volumesInUse?: () => string[] | undefined;
   mirrors?: MirrorKeeper;
+  shutdown?: NodeShutdown;
 }
 
 interface PodsInput extends KubeletInput {
@@ -230,6 +243,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
       taints: node.node?.spec?.taints ?? [],
       allocatable: (node.node?.status?.allocatable ?? {}) as Record<string, string>,
       pressures: input.pressures(),
+      shuttingDown: input.late.shutdown?.shuttingDown === true,
       hostIps: hostIps(),
       hostname: facts.hostname,
     }),

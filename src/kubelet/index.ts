@@ -7,5 +7,6 @@ export * from './node/index.ts';
 export * from './pods/index.ts';
 export * from './references/index.ts';
 export * from './server/index.ts';
+export * from './shutdown/index.ts';
 export * from './static/index.ts';
 export type { StorageNode } from './volumes/storage.ts';

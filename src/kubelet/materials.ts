@@ -143,6 +143,8 @@ export interface NodeFacts {
   allocatable: Readonly<Record<string, string>>;
   /** What the node is short of: keeps out pods that are not critical. None when left out. */
   pressures?: readonly Pressure[];
+  /** The node is going down: no pod may begin any more. */
+  shuttingDown?: boolean;
   /** First is status.hostIP. */
   hostIps: readonly string[];
   /** Kernel host name: what hostNetwork pods see. */

@@ -315,17 +315,14 @@ export const KEYS = {
   shutdownGracePeriod: key({
     kind: duration({ minMs: 0 }),
     fallback: 0,
-    notYet: 'pods are not ended before the board goes down',
   }),
   shutdownGracePeriodCriticalPods: key({
     kind: duration({ minMs: 0 }),
     fallback: 0,
-    notYet: 'pods are not ended before the board goes down',
   }),
   shutdownGracePeriodByPodPriority: key({
     kind: priorityGraces,
     fallback: [],
-    notYet: 'pods are not ended before the board goes down',
   }),
 
   // All of it

@@ -69,6 +69,7 @@ function check(pod: Pod, active: readonly Pod[], node: NodeFacts, rules: Admissi
   if (!isStaticPod(pod) && untoleratedTaint(node.taints, pod.spec.tolerations ?? []))
     return predicate('TaintToleration', 'node(s) had untolerated taint(s)');
   if (preempts && short[0]) return { ...outOf(short[0]), shortages: short };
+  if (node.shuttingDown) return no('NodeShutdown', 'Pod was rejected as the node is shutting down.');
   // A pod that runs already was let in when its profile could be had.
   if (rules.appArmor !== undefined && (pod.status?.phase ?? 'Pending') === 'Pending') {
     const fault = appArmorFault(pod, rules.appArmor);

@@ -23,6 +23,8 @@ export interface NodeControllerOptions {
   runtime: Pick<RuntimeService, 'status' | 'version'>;
   images: () => Promise<CriImage[]>;
   pressure: () => Promise<Pressures>;
+  /** What else keeps the node from being ready, in upstream's words. */
+  notReady?: () => string | undefined;
   /** Attachable volumes this node uses; undefined while none is known. */
   volumesInUse?: () => string[] | undefined;
   /** Records an event about the Node. */
@@ -222,6 +224,8 @@ export class NodeController implements Component {
     try {
       if (this.#identityStale) await this.#updateMetadata();
       const [missing, pressure] = await Promise.all([this.#missing(), this.#options.pressure()]);
+      const own = this.#options.notReady?.();
+      if (own !== undefined) missing.push(own);
       if (this.#images === undefined) this.#images = await this.#options.images().catch(() => undefined);
       const previous = this.#stored?.status?.conditions ?? [];
       const desired = this.#status(missing, pressure, previous);

@@ -13,6 +13,8 @@ export interface Eviction {
   annotations?: Readonly<Record<string, string>>;
   /** Seconds from TERM to KILL; the pod's own when left out. */
   graceSeconds?: number;
+  /** No event is recorded. */
+  silent?: true;
   /** It goes for the sake of others: message of its DisruptionTarget condition. */
   disruption?: string;
 }
@@ -28,7 +30,7 @@ export async function evictPod(
   signal: AbortSignal,
 ): Promise<void> {
   const { reason, message, annotations, graceSeconds: grace, disruption } = eviction;
-  deps.recorder.event(podReference(worker.pod), 'Warning', reason, message, annotations);
+  if (!eviction.silent) deps.recorder.event(podReference(worker.pod), 'Warning', reason, message, annotations);
   worker.fail({
     reason,
     message,

@@ -3,6 +3,11 @@ import type { Container, Pod, PodSpec, Volume } from '../../kube/index.ts';
 import { defaultPullPolicy } from '../images/policy.ts';
 
 const MODE = 0o644;
+/** Those that every cluster has; others only the server knows. */
+const SYSTEM_PRIORITIES: Readonly<Record<string, number | undefined>> = {
+  'system-cluster-critical': 2_000_000_000,
+  'system-node-critical': 2_000_001_000,
+};
 
 /**
  * What the API server fills in for a pod that comes through it (kubernetes pkg/apis/core/v1/defaults.go), for one that
@@ -16,6 +21,7 @@ export function applyDefaults(pod: Pod): void {
   spec.securityContext ??= {};
   spec.terminationGracePeriodSeconds ??= 30;
   spec.enableServiceLinks ??= true;
+  if (spec.priorityClassName) spec.priority ??= SYSTEM_PRIORITIES[spec.priorityClassName];
   for (const volume of spec.volumes ?? []) defaultVolume(volume);
   for (const container of containersOfSpec(spec)) defaultContainer(container, spec.hostNetwork === true);
 }

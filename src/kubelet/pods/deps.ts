@@ -16,6 +16,9 @@ export interface Limits {
   end: Limiter;
 }
 
+/** Who goes first in {@link Limits.end}: what brings a pod nearest to its end. Nobody waits for a removal. */
+export const END_RANKS = { stop: 0, kill: 1, remove: 2 } as const;
+
 /** What all workers share. */
 export interface WorkerDeps {
   runtime: RuntimeService;

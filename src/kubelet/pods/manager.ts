@@ -108,7 +108,7 @@ export class PodManager implements Component {
       writer: this.#writer,
       links: createLogLinks(options.logLinkDir ?? '/var/log/containers'),
       // One start more than cores: each waits for disk or server now and then.
-      limits: { start: new Limiter(slots + 1), volumes: new Limiter(slots), end: new Limiter(slots) },
+      limits: { start: new Limiter(slots + 1), volumes: new Limiter(slots), end: new Limiter(slots + 1) },
       runtimeName: options.runtimeName ?? 'containerd',
       crashLoopMaxMs: options.crashLoopMaxMs ?? CRASH_MAX_MS,
       onStatus: () => this.#notify(),

@@ -2,6 +2,7 @@ import { describeError, isAbort } from '../../../core/index.ts';
 import type { ContainerConfig } from '../../../cri/types.ts';
 import { removeLog } from '../../logs/index.ts';
 import type { ActionContext } from '../actions.ts';
+import { END_RANKS } from '../deps.ts';
 import { isNameTaken, isRuntimeAway } from '../failures.ts';
 import { findContainer, latest, type ObservedContainer, type SpecContainer } from '../model.ts';
 import { usableSandbox } from '../plan-running.ts';
@@ -187,7 +188,7 @@ export async function removeContainer(id: string, context: ActionContext): Promi
   const known = view.get(uid).containers.find((c) => c.id === id);
   // Before its name is free: the next one of that name may write to the very same file.
   if (known && known.logPath !== '') await removeLog(known.logPath);
-  await limits.end.run(1, () => runtime.removeContainer(id, { signal }), signal);
+  await limits.end.run(END_RANKS.remove, () => runtime.removeContainer(id, { signal }), signal);
   view.drop(id);
   if (known) await links.remove({ pod: name, namespace, container: known.name, id });
 }

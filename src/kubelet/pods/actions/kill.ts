@@ -1,5 +1,6 @@
 import { errorCode } from '../../../core/index.ts';
 import type { ActionContext } from '../actions.ts';
+import { END_RANKS } from '../deps.ts';
 import { findContainer } from '../model.ts';
 import type { Step } from '../plan-types.ts';
 import { targetOf } from './container.ts';
@@ -9,6 +10,11 @@ type PreStop = Extract<Step, { do: 'preStop' }>;
 
 /** Every container gets that long between its stop signal and SIGKILL (kuberuntime_container.go, minimumGracePeriodInSeconds). */
 const LEAST_GRACE_SECONDS = 2;
+
+/** A container that is ready to go is gone by then; one that is not lets the next begin. */
+const HOLD_MS = 150;
+/** A kill waits half its grace at most, and no longer than this: who is to go at once goes at once. */
+const LONGEST_TURN_MS = 3_000;
 
 /** Tells of the end, runs the hook, sends the stop signal, and SIGKILL at the deadline. */
 export async function killContainer(step: Kill, context: ActionContext): Promise<void> {
@@ -20,7 +26,8 @@ export async function killContainer(step: Kill, context: ActionContext): Promise
     const left = Math.ceil((step.deadline - clock.monotonic()) / 1000);
     const seconds = Math.max(LEAST_GRACE_SECONDS, left);
     const options = { signal, timeoutMs: seconds * 1000 + 120_000 };
-    await view.during(step.id, () => runtime.stopContainer(step.id, seconds, options));
+    const stop = () => view.during(step.id, () => runtime.stopContainer(step.id, seconds, options));
+    await inTurn(left, context, stop);
     await view.lookAtContainer(step.id, signal);
   } catch (error) {
     if (errorCode(error) === 'CRI_NOT_FOUND') {
@@ -31,6 +38,29 @@ export async function killContainer(step: Kill, context: ActionContext): Promise
     if (memory.killing.get(step.id) === step.deadline) memory.killing.delete(step.id);
     throw error;
   }
+}
+
+/**
+ * Pods that are as good as gone go first, so that of many the first are gone while the last are only told to go. A kill
+ * holds its slot while it costs processor time, not for a grace period, and the grace period counts from the kill: waiting
+ * takes nothing from it. Nobody waits for long, whatever the others do.
+ */
+async function inTurn(grace: number, { deps, signal }: ActionContext, stop: () => Promise<void>): Promise<void> {
+  const { limits, clock } = deps;
+  const patience = new AbortController();
+  const cancel = clock.after(Math.min(LONGEST_TURN_MS, Math.max(0, grace) * 500), () => patience.abort());
+  let stopping: Promise<void> | undefined;
+  const begin = async () => {
+    cancel();
+    stopping = stop();
+    const pause = new AbortController();
+    await Promise.race([stopping.catch(() => {}), clock.sleep(HOLD_MS, pause.signal).catch(() => {})]);
+    pause.abort();
+  };
+  await limits.end.run(END_RANKS.kill, begin, AbortSignal.any([signal, patience.signal])).catch(() => {});
+  cancel();
+  signal.throwIfAborted();
+  await (stopping ?? stop());
 }
 
 /** The first half of an end, for a container that has to wait for others before it is killed. */

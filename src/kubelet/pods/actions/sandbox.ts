@@ -1,5 +1,6 @@
 import { AgentError, isAbort } from '../../../core/index.ts';
 import type { ActionContext } from '../actions.ts';
+import { END_RANKS } from '../deps.ts';
 import { isNameTaken, isRuntimeAway } from '../failures.ts';
 import { observedSandbox } from '../observe.ts';
 import { rpcText } from '../rpc-text.ts';
@@ -56,7 +57,7 @@ export async function stopSandbox(id: string, context: ActionContext): Promise<v
   const { deps, signal } = context;
   const { runtime, view, limits } = deps;
   await limits.end.run(
-    0,
+    END_RANKS.stop,
     async () => {
       await view.during(id, () => runtime.stopPodSandbox(id, { signal }));
       const uid = context.pod().metadata.uid as string;
@@ -71,7 +72,7 @@ export async function stopSandbox(id: string, context: ActionContext): Promise<v
 export async function removeSandbox(id: string, { deps, signal }: ActionContext): Promise<void> {
   const { runtime, view, limits } = deps;
   await limits.end.run(
-    1,
+    END_RANKS.remove,
     async () => {
       await runtime.removePodSandbox(id, { signal });
       view.drop(id);

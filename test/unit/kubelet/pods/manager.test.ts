@@ -64,6 +64,49 @@ describe('a pod from its creation to its end', () => {
     assert.equal(node.api.get('a'), undefined);
   });
 
+  it('is gone before the last of many is told to go, and a slow one holds up nobody for long', async () => {
+    const node = new FakeNode();
+    const names = Array.from({ length: 20 }, (_, i) => `p${i}`);
+    let told = 0;
+    let toldAtFirstEnd = 0;
+    node.runtime.onTerm = () => {
+      told++;
+      return told === 1 ? 'ignore' : 0;
+    };
+    node.runtime.intercept = async (call) => {
+      if (call === 'stopContainer' || call === 'stopPodSandbox') await node.clock.sleep(50);
+      if (call === 'stopPodSandbox' && toldAtFirstEnd === 0) toldAtFirstEnd = told;
+    };
+    await node.start();
+    for (const name of names) node.api.put(makePod(name));
+    await node.clock.advance(1_000);
+    assert.equal(node.runtime.running().length, 20);
+    for (const name of names) node.api.markDeleted(name, 30);
+    for (let i = 0; i < 60; i++) await node.clock.advance(50);
+    assert.ok(toldAtFirstEnd < 10, `${toldAtFirstEnd} of 20 were told to go before the first sandbox was stopped`);
+    assert.deepEqual([told, node.runtime.running().length], [20, 1]);
+    await node.clock.advance(40_000);
+    assert.equal(node.runtime.sandboxes.size, 0);
+  });
+
+  it('that is deleted by force does not wait for its turn', async () => {
+    const node = new FakeNode();
+    node.runtime.onTerm = () => 'ignore';
+    node.runtime.intercept = async (call) => {
+      if (call === 'stopPodSandbox') await new Promise(() => {});
+    };
+    await node.start();
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) node.api.put(makePod(name));
+    await settle();
+    for (const name of ['a', 'b', 'c', 'd', 'e']) node.api.markDeleted(name, 1);
+    await node.clock.advance(10_000);
+    const before = node.runtime.count('stopContainer');
+    node.api.markDeleted('f', 0);
+    await settle();
+    await node.clock.advance(1);
+    assert.equal(node.runtime.count('stopContainer'), before + 1);
+  });
+
   it('is removed when its object vanishes', async () => {
     const node = new FakeNode();
     await node.start();

@@ -28,7 +28,7 @@ import {
   parseVersion,
   podReference,
 } from '../kubelet/index.ts';
-import { allocatableCpu, allocatableMemory } from './allocatable.ts';
+import { allocatableCpu, allocatableMemory, allocatableTasks } from './allocatable.ts';
 import { imageArrival, patientRuntime } from './arriving-images.ts';
 import { nodeEviction } from './eviction.ts';
 import type { HostFacts } from './host-facts.ts';
@@ -231,6 +231,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
   const client = uplink.kubelet;
   const hostIps = () => uplink.joined.nodeIps;
   const serverMinor = parseVersion(input.serverVersion)?.[1] ?? 0;
+  const tasks = await allocatableTasks(input);
   const materials = createMaterials({
     rootDir: paths.kubeletDir,
     client,
@@ -258,6 +259,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
       driver: cri.cgroupDriver() ?? 'cgroupfs',
       memoryBytes: allocatableMemory(input),
       milliCpu: allocatableCpu(input),
+      ...(tasks === undefined ? {} : { pids: tasks }),
       enforced: (fault) => input.nodeEvent(enforcementEvent(fault)),
     },
     runtimeSupports: await runtimeSupports(input),
@@ -272,6 +274,8 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     ...(settings.podPidsLimit > 0 ? { podPidsLimit: settings.podPidsLimit } : {}),
     kernelRelease: facts.system.kernelVersion,
     cpuCfsQuota: settings.cpuCFSQuota,
+    swapBytes: settings.swapBehavior === 'LimitedSwap' ? facts.capacity.swap : 0,
+    singleProcessOomKill: settings.singleProcessOOMKill ?? false,
     memoryCapacity: facts.capacity.memory,
   });
   input.late.volumesInUse = () => materials.volumesInUse();

@@ -64,6 +64,8 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
       memoryCapacity: options.memoryCapacity,
       cpuCfsQuota,
       swapController: false,
+      swapBytes: options.swapBytes ?? 0,
+      singleProcessOomKill: options.singleProcessOomKill ?? false,
       hugepageUnits: [],
     },
     security: { seccompRoot: join(layout.rootDir, 'seccomp'), seccompDefault: options.seccompDefault ?? false },

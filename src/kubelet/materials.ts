@@ -167,6 +167,8 @@ export interface CgroupOptions {
   /** Hard bound of kubepods: the node's allocatable. */
   memoryBytes?: number;
   milliCpu?: number;
+  /** Tasks of all pods together. */
+  pids?: number;
   /** Called once that bound holds, and whenever it can't be set (`fault`). */
   enforced?(fault: string | undefined): void;
 }
@@ -201,6 +203,10 @@ export interface MaterialsOptions {
   podPidsLimit?: number;
   /** False: limits.cpu sets no quota (KubeletConfiguration cpuCFSQuota). */
   cpuCfsQuota?: boolean;
+  /** Bytes of swap that burstable containers share (memorySwap LimitedSwap); none when left out. */
+  swapBytes?: number;
+  /** KubeletConfiguration singleProcessOOMKill. */
+  singleProcessOomKill?: boolean;
   /** Bytes of RAM, for OOM scores. */
   memoryCapacity: number;
   /** What the runtime's Status said of its features. */

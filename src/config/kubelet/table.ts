@@ -141,12 +141,10 @@ export const KEYS = {
     field: 'memorySwap.swapBehavior',
     kind: oneOf('', 'NoSwap', 'LimitedSwap'),
     fallback: '',
-    notYet: 'containers get no swap',
   }),
   singleProcessOOMKill: key({
     kind: optional(bool),
     fallback: undefined,
-    notYet: 'the runtime decides',
   }),
   containerLogMaxSize: key({
     flag: 'container-log-max-size',

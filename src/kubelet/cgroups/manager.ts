@@ -60,16 +60,19 @@ export function createCgroupManager(options: CgroupManagerOptions): CgroupManage
 
   /** Memory that pods use already may be more than they may: then that bound has to wait for some of it to go. */
   async function bindTop(signal: AbortSignal): Promise<void> {
-    const { milliCpu, memoryBytes: memory, clock, enforced } = options;
-    const shares = milliCpu === undefined ? {} : { cpuShares: milliCpuToShares(milliCpu) };
-    if (memory === undefined) return apply(names.top(), shares, signal);
+    const { milliCpu, memoryBytes: memory, pids, clock, enforced } = options;
+    const rest: CgroupResources = {
+      ...(milliCpu !== undefined && { cpuShares: milliCpuToShares(milliCpu) }),
+      ...(pids !== undefined && { pids }),
+    };
+    if (memory === undefined) return apply(names.top(), rest, signal);
     try {
-      await apply(names.top(), { ...shares, memory }, signal);
+      await apply(names.top(), { ...rest, memory }, signal);
       enforced?.(undefined);
     } catch (error) {
       if (signal.aborted) throw error;
       // Without processors set out there is no place for pods at all; without that bound there is.
-      await apply(names.top(), shares, signal);
+      await apply(names.top(), rest, signal);
       enforced?.(describeError(error));
       const cancel = clock.after(ENFORCE_AGAIN_MS, () => {
         if (!signal.aborted) void bindTop(signal).catch(() => {});

@@ -86,7 +86,11 @@ export function unitProperties(resources: CgroupResources, version: 1 | 2): [str
     out.push(
       version === 2 ? ['CPUWeight', 't', String(sharesToWeight(cpuShares))] : ['CPUShares', 't', String(cpuShares)],
     );
-  if (cpuQuota !== undefined) out.push(['CPUQuotaPerSecUSec', 't', String(cpuQuota * (1_000_000 / CPU_PERIOD_US))]);
+  if (cpuQuota !== undefined) {
+    // systemd counts in whole percents, so a part of one is rounded up to not take any away (libcontainer does so, too).
+    const perSecond = Math.ceil((cpuQuota * (1_000_000 / CPU_PERIOD_US)) / 10_000) * 10_000;
+    out.push(['CPUQuotaPerSecUSec', 't', String(perSecond)]);
+  }
   if (memory !== undefined) out.push([version === 2 ? 'MemoryMax' : 'MemoryLimit', 't', String(memory)]);
   if (pids !== undefined) out.push(['TasksMax', 't', String(pids)]);
   return out;

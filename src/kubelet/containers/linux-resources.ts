@@ -1,18 +1,19 @@
 import type { LinuxContainerResources } from '../../cri/types.ts';
 import type { Pod } from '../../kube/index.ts';
-import { oomScoreAdj } from './qos.ts';
+import { oomScoreAdj, qosClassOf } from './qos.ts';
 import {
   type Amounts,
   CPU_PERIOD_US,
   effectiveLimits,
   hugepageLimits,
+  limitsOf,
   milliCpuToQuota,
   milliCpuToShares,
   podLimits,
   podRequests,
   requestsOf,
 } from './resources.ts';
-import type { AnyContainer } from './spec.ts';
+import { type AnyContainer, isCriticalPod } from './spec.ts';
 
 /** What of the host decides how resources are written. */
 export interface ResourceHost {
@@ -22,20 +23,24 @@ export interface ResourceHost {
   cpuCfsQuota: boolean;
   /** Swap can be bounded: memory.swap.max or memory.memsw is there. */
   swapController: boolean;
+  /** Bytes of swap that containers may share (KubeletConfiguration memorySwap LimitedSwap); 0: they get none. */
+  swapBytes: number;
+  /** The kernel kills one process of a container that is out of memory, not all (singleProcessOOMKill). */
+  singleProcessOomKill: boolean;
   /** Page sizes the kernel's hugetlb controller knows: `2MB`. */
   hugepageUnits: readonly string[];
 }
 
-/** One container's resources (kubelet kuberuntime_container_linux.go). Containers get no swap beyond their memory. */
+/** One container's resources (kubelet kuberuntime_container_linux.go). */
 export function containerResources(pod: Pod, container: AnyContainer, host: ResourceHost): LinuxContainerResources {
   const limits = effectiveLimits(pod, container);
   const memory = limits.get('memory') ?? 0;
   const wanted = hugepageLimits(limits);
   const unified: Record<string, string> = {};
   if (host.cgroupVersion === 2) {
-    // All processes of a container end together when one is killed for memory, as on cgroup v1.
-    unified['memory.oom.group'] = '1';
-    if (host.swapController) unified['memory.swap.max'] = '0';
+    // Else all processes of a container end together when one is killed for memory.
+    if (!host.singleProcessOomKill) unified['memory.oom.group'] = '1';
+    if (host.swapController) unified['memory.swap.max'] = String(swapOf(pod, container, host));
   }
   return {
     ...cpu(new Map([...limits, ...requestsOf(container)]), limits, host),
@@ -45,6 +50,15 @@ export function containerResources(pod: Pod, container: AnyContainer, host: Reso
     hugepageLimits: host.hugepageUnits.map((pageSize) => ({ pageSize, limit: wanted.get(pageSize) ?? 0 })),
     ...(Object.keys(unified).length > 0 && { unified }),
   };
+}
+
+/** A burstable pod's container gets as large a share of the swap as it asks for of the memory; others get none. */
+function swapOf(pod: Pod, container: AnyContainer, { swapBytes, memoryCapacity }: ResourceHost): number {
+  if (swapBytes === 0 || isCriticalPod(pod) || qosClassOf(pod) !== 'Burstable') return 0;
+  const request = requestsOf(container).get('memory') ?? 0;
+  const limit = limitsOf(container).get('memory') ?? 0;
+  if (request === limit || request > memoryCapacity) return 0;
+  return Math.floor((request / memoryCapacity) * swapBytes);
 }
 
 /** What the whole pod may use, told to sandboxed runtimes; overhead apart. */

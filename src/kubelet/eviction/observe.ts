@@ -103,13 +103,18 @@ export function availableMemory(
 
 /** Tasks of the whole system (pkg/kubelet/stats/pidlimit): the fourth field of loadavg needs no walk of /proc. */
 async function readTasks(procDir: string): Promise<Observation | undefined> {
-  const [most, threads, load] = await Promise.all(
-    ['sys/kernel/pid_max', 'sys/kernel/threads-max', 'loadavg'].map((file) => readText(`${procDir}/${file}`)),
-  );
-  const capacity = Math.min(...[most, threads].filter((text) => text !== undefined).map(Number));
+  const [capacity, load] = await Promise.all([readTaskLimit(procDir), readText(`${procDir}/loadavg`)]);
   const running = Number(load?.split(' ')[3]?.split('/')[1]);
   if (!Number.isFinite(capacity) || !Number.isFinite(running)) return undefined;
   return { available: capacity - running, capacity };
+}
+
+/** How many tasks the kernel allows; not finite if it doesn't say. */
+export async function readTaskLimit(procDir = '/proc'): Promise<number> {
+  const limits = await Promise.all(
+    ['pid_max', 'threads-max'].map((file) => readText(`${procDir}/sys/kernel/${file}`).catch(() => undefined)),
+  );
+  return Math.min(...limits.filter((text) => text !== undefined).map(Number));
 }
 
 /** True if images and containers lie on another file system than the kubelet's folders. */

@@ -22,6 +22,8 @@ const host: ResourceHost = {
   memoryCapacity: 2 ** 30,
   cpuCfsQuota: true,
   swapController: true,
+  swapBytes: 0,
+  singleProcessOomKill: false,
   hugepageUnits: ['2MB', '1GB'],
 };
 const makePod = (spec: object = {}, metadata: object = {}): Pod =>

@@ -159,6 +159,8 @@ const host: ResourceHost = {
   memoryCapacity: 2 ** 30,
   cpuCfsQuota: true,
   swapController: true,
+  swapBytes: 0,
+  singleProcessOomKill: false,
   hugepageUnits: ['2MB'],
 };
 const node = {

@@ -103,7 +103,7 @@ describe('a node that runs short', () => {
       if (board.evicted.length === 2) board.set('memory.available', 3 * GIB, 4 * GIB);
     };
     await board.start();
-    assert.deepEqual(board.evicted, []);
+    assert.equal(board.evicted.length, 0);
     board.set('memory.available', GIB / 2, 4 * GIB);
     await board.clock.advance(10_000);
     assert.deepEqual(

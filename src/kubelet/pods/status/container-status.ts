@@ -87,7 +87,7 @@ function unseen({ container, before, pod, ending, view, restartingAll }: Contain
     lastState: before?.lastState ?? {},
   };
   const apps = new Set(pod.spec.containers.map(({ name }) => name));
-  if (container.kind === 'init' && view.containers.some(({ name }) => apps.has(name)))
+  if (container.kind === 'init' && !restartingAll && view.containers.some(({ name }) => apps.has(name)))
     status.state = {
       terminated: {
         exitCode: 0,

@@ -5,15 +5,13 @@ const MAX_MESSAGES = 12 * 1024;
 
 /**
  * The last status of a pod of which nothing runs any more and nothing will: containers nobody can tell of count as
- * failed, and so does a pod that never got to an end of its own (kubelet status_manager.go, TerminatePod).
+ * failed, as does a pod that never got to an end of its own (kubelet status_manager.go, TerminatePod).
  */
 export function finalStatus(pod: Pod, before: PodStatus | undefined, status: PodStatus): PodStatus {
   const init = status.initContainerStatuses ?? [];
   const known = init.findLastIndex((s) => !s.state?.waiting || s.lastState?.terminated);
-  const phase = status.phase === 'Succeeded' ? 'Succeeded' : 'Failed';
   return {
     ...status,
-    phase,
     ...(init.length === 0
       ? {}
       : { initContainerStatuses: init.map((s, i) => (i <= Math.max(0, known) ? ended(s) : s)) }),

@@ -61,10 +61,7 @@ function count(pod: Pod, container: SpecContainer, status: ContainerStatus | und
     case 'init': {
       const ended = state.terminated ?? (state.waiting ? status?.lastState?.terminated : undefined);
       if (ended === undefined) n.pendingInit++;
-      else if (ended.exitCode !== 0) {
-        if (comesBack(pod, container, ended)) n.pendingInit++;
-        else n.failedInit++;
-      }
+      else if (ended.exitCode !== 0 && !comesBack(pod, container, ended)) n.failedInit++;
       return;
     }
     case 'sidecar':

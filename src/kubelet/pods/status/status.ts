@@ -51,7 +51,9 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
   const alive = view.containers.some(isAlive);
   // Only when nothing of it runs any more is a pod shown as failed: others take up then what it held.
   const failed = memory.failure !== undefined && !alive;
-  const phase = lastingPhase(failed ? 'Failed' : computed, before?.phase, alive);
+  const over = memory.tornDown && (ending || memory.finished) && !isStaticPod(pod);
+  const shown = lastingPhase(failed ? 'Failed' : computed, before?.phase, alive);
+  const phase = over && shown !== 'Succeeded' ? 'Failed' : shown;
   const ips = podIps(facts, before);
   const of = (...kinds: ContainerKind[]): ContainerStatus[] =>
     containersOf(pod)
@@ -84,7 +86,6 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
     ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral.sort(byName) } : {}),
     ...(serverMinor >= 36 ? wholePod(pod) : {}),
   };
-  const over = memory.tornDown && (ending || memory.finished) && !isStaticPod(pod);
   return over ? finalStatus(pod, before, status) : status;
 }
 

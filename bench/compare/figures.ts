@@ -17,6 +17,19 @@ export const FIGURES = {
   cpu: { title: 'agent + containerd, 1 pod, idle: processor', unit: '% of a core', target: 0.3 },
   wire: { title: '1 pod, idle: on the wire, both directions', unit: 'kB/min', target: 0.5 },
   written: { title: '1 pod, idle: written to disk', unit: 'kB/min', target: undefined },
+  pods105: { title: '105 pods at once, POST to Ready, p50', unit: 'ms', target: 0.35 },
+  pods105max: { title: '105 pods at once, POST to Ready, max', unit: 'ms', target: 0.5 },
+  gone105: { title: '105 pods at once, DELETE to gone, p50', unit: 'ms', target: 0.4 },
+  crowdPss: { title: 'agent + containerd, 105 pods: PSS', unit: 'MiB', target: 0.5 },
+  crowdRss: { title: 'agent + containerd, 105 pods: RSS', unit: 'MiB', target: undefined },
+  crowdCpu: {
+    title: 'agent + containerd, 105 pods, an exec probe each 10 s in 20 of them: processor',
+    unit: '% of a core',
+    target: 0.4,
+  },
+  crowdWritten: { title: 'the same: written to disk', unit: 'kB/min', target: undefined },
+  change: { title: "a ConfigMap's change to the pod's file, p50", unit: 'ms', target: undefined },
+  changeMax: { title: "a ConfigMap's change to the pod's file, max of 5", unit: 'ms', target: undefined },
 } as const;
 
 export type FigureName = keyof typeof FIGURES;

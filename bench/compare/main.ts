@@ -11,7 +11,11 @@ import { markdown, rows, text } from './report.ts';
 
 /** Runs every bench for the original agent and for this one, one after the other, against the same server. */
 const { values } = parseArgs({
-  options: { write: { type: 'boolean', default: false }, idle: { type: 'string', default: '60' } },
+  options: {
+    write: { type: 'boolean', default: false },
+    crowd: { type: 'boolean', default: false },
+    idle: { type: 'string', default: '60' },
+  },
 });
 const root = join(import.meta.dirname, '../..');
 const binary = process.env.K3S_SERVER_BIN;
@@ -28,7 +32,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void cluster?.remove().finally(() => process.exit(130)));
 try {
   cluster = await createCluster(6);
-  const common = { cluster, idleSeconds: Number(values.idle) };
+  const common = { cluster, idleSeconds: Number(values.idle), crowd: values.crowd };
   const first = binary ? await original(cluster, binary) : undefined;
   const theirs = first && (await side({ ...common, contender: first, hosts: ['n1', 'n2', 'n3'] }));
   const second = await ours(cluster);

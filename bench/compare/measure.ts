@@ -17,6 +17,8 @@ export interface MeasureOptions {
   /** Fresh hosts; the agent joins on each, the rest is measured on the last. */
   hosts: readonly string[];
   idleSeconds: number;
+  /** Also 105 pods, which takes five minutes more. */
+  crowd: boolean;
   say: (text: string) => void;
 }
 
@@ -57,6 +59,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
     const pods = await podFigures({ ...options, host });
     await sleep(IDLE_SETTLE_MS);
     const after = agentProcesses(host).map(memoryOf);
+    const crowd = options.crowd ? await crowdFigures({ ...options, host }) : {};
     return {
       figures: {
         join: quantile(joins, 0.5),
@@ -65,6 +68,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
         rssAfter: total(after, 'rss'),
         pssAfter: total(after, 'pss'),
         peak: total(after, 'peak'),
+        ...crowd,
       },
       runtime: status.nodeInfo.containerRuntimeVersion,
     };
@@ -130,6 +134,31 @@ async function idleFigures(options: MeasureOptions & { host: LabHost }): Promise
     cpu: total(costs, 'cpu'),
     written: total(costs, 'written'),
     wire: (JSON.parse(wire) as { total: number }).total / 1000,
+  };
+}
+
+async function crowdFigures({ cluster, host, idleSeconds, say }: MeasureOptions & { host: LabHost }): Promise<Figures> {
+  const { changeMs } = await bench<{ changeMs: Spread }>(cluster, 'change.ts', [host.name, '5']);
+  say(`a ConfigMap's change is seen after ${changeMs.p50}/${changeMs.max} ms`);
+  const pids = agentProcesses(host).map(String);
+  const crowd = await bench<PodsLine & Record<'rss' | 'pss' | 'cpu' | 'written', number>>(cluster, 'crowd.ts', [
+    host.name,
+    '105',
+    '20',
+    String(idleSeconds),
+    ...pids,
+  ]);
+  say(`105 pods: Ready ${crowd.readyMs.p50}/${crowd.readyMs.max} ms, gone ${crowd.goneMs.p50} ms`);
+  return {
+    pods105: crowd.readyMs.p50,
+    pods105max: crowd.readyMs.max,
+    gone105: crowd.goneMs.p50,
+    crowdPss: crowd.pss,
+    crowdRss: crowd.rss,
+    crowdCpu: crowd.cpu,
+    crowdWritten: crowd.written,
+    change: changeMs.p50,
+    changeMax: changeMs.max,
   };
 }
 

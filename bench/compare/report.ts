@@ -11,7 +11,10 @@ const HEAD = ['figure', 'unit'] as const;
 /** The table as rows of text. `original` is missing where no k3s binary was given. */
 export function rows(original: Column | undefined, ours: Column): string[][] {
   const head = [...HEAD, ...(original ? [original.name] : []), ours.name, ...(original ? ['ratio', 'target'] : [])];
-  const body = (Object.keys(FIGURES) as FigureName[]).map((key) => {
+  const known = (Object.keys(FIGURES) as FigureName[]).filter(
+    (key) => ours.figures[key] !== undefined || original?.figures[key] !== undefined,
+  );
+  const body = known.map((key) => {
     const { title, unit, target } = FIGURES[key];
     const [theirs, own] = [original?.figures[key], ours.figures[key]];
     if (original === undefined) return [title, unit, number(own)];

@@ -14,7 +14,6 @@ import {
   enforcementEvent,
   type HealthCheck,
   HealthzServer,
-  ImagePuller,
   KubeletServer,
   kubeletVersion,
   LeaseKeeper,
@@ -29,9 +28,10 @@ import {
   podReference,
 } from '../kubelet/index.ts';
 import { allocatableCpu, allocatableMemory, allocatableTasks } from './allocatable.ts';
-import { imageArrival, patientRuntime } from './arriving-images.ts';
+import { patientRuntime } from './arriving-images.ts';
 import { nodeEviction } from './eviction.ts';
 import type { HostFacts } from './host-facts.ts';
+import { createImagePuller } from './image-puller.ts';
 import { nodeIdentity } from './node-identity.ts';
 import { nodeShutdown } from './node-shutdown.ts';
 import type { AgentPaths } from './paths.ts';
@@ -280,19 +280,11 @@ async function startPods(input: PodsInput): Promise<PodManager> {
   });
   input.late.volumesInUse = () => materials.volumesInUse();
   await materials.start(signal);
-  const parallel = settings.serializeImagePulls ? 1 : settings.maxParallelImagePulls;
-  const images = new ImagePuller({
-    images: cri.images,
-    clock,
-    log: log.child({ part: 'images' }),
+  const images = await createImagePuller({
+    ...input,
+    kubeletDir: paths.kubeletDir,
     secret: (namespace, name, inner) => materials.secret(namespace, name, inner),
-    nodeConfig: async () => {
-      const text = await readText(paths.nodePullConfig);
-      return text === undefined ? undefined : (JSON.parse(text) as unknown);
-    },
-    authFor: ({ domain, path }) => cri.registries.authFor(`${domain}/${path}`),
-    arrival: (image, inner) => imageArrival(cri, image, inner),
-    ...(parallel === undefined ? {} : { maxParallel: parallel }),
+    log: log.child({ part: 'images' }),
   });
   const pods = new PodManager({
     source: podSource,

@@ -10,7 +10,6 @@ export interface AgentPaths {
   podManifests: string;
   runtimeClasses: string;
   kubeletDir: string;
-  nodePullConfig: string;
 }
 
 export function agentPaths(dataDir: string): AgentPaths {
@@ -26,6 +25,5 @@ export function agentPaths(dataDir: string): AgentPaths {
     desiredPods: `${agentDir}/k3s-agent-pods.json`,
     runtimeClasses: `${agentDir}/k3s-agent-runtime-classes.json`,
     kubeletDir: '/var/lib/kubelet',
-    nodePullConfig: '/var/lib/kubelet/config.json',
   };
 }

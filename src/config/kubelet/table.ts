@@ -180,7 +180,6 @@ export const KEYS = {
     field: null,
     kind: optional(text),
     fallback: undefined,
-    notYet: 'credential provider plugins are not run yet',
     note: 'default: that of the flag of the same name of the agent',
   }),
   imageCredentialProviderConfig: key({
@@ -188,7 +187,6 @@ export const KEYS = {
     field: null,
     kind: optional(text),
     fallback: undefined,
-    notYet: 'credential provider plugins are not run yet',
     note: 'default: that of the flag of the same name of the agent',
   }),
   imagePullCredentialsVerificationPolicy: key({

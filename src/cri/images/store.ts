@@ -103,7 +103,9 @@ export function createImageStore(connection: Connection, namespace: string): Ima
       }
     },
     async downloads(signal) {
-      const { statuses } = (await call(STATUSES, {}, signal)) as { statuses: { ref: string; offset: number; total: number }[] };
+      const { statuses } = (await call(STATUSES, {}, signal)) as {
+        statuses: { ref: string; offset: number; total: number }[];
+      };
       return statuses.map(({ ref, offset, total }) => ({ ref, offset, total }));
     },
     async labelSources(image, sources, signal) {

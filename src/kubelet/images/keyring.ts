@@ -1,4 +1,4 @@
-import { type ImageReference, registerSecret } from '../../core/index.ts';
+import { type ImageReference, registerSecret, splitImageDomain } from '../../core/index.ts';
 import type { AuthConfig } from '../../cri/types.ts';
 
 /** Credentials by registry, the more specific ones first. Built from Docker's config formats. */
@@ -7,7 +7,8 @@ export interface Keyring {
   find(reference: ImageReference): AuthConfig[];
 }
 
-interface Rule {
+/** Credentials and where they may go: a host, with `*` in its labels, and the beginning of a path. */
+export interface CredentialRule {
   host: string;
   path: string;
   auth: AuthConfig;
@@ -17,30 +18,40 @@ interface Rule {
 const DOCKER_HUB = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 
 /** Rules of a parsed `config.json` (`{auths: …}`) or `.dockercfg` (the inner object). Odd entries are skipped. */
-export function rulesOf(config: unknown): Rule[] {
+export function rulesOf(config: unknown): CredentialRule[] {
   if (typeof config !== 'object' || config === null) return [];
   const auths = 'auths' in config ? (config as { auths: unknown }).auths : config;
   if (typeof auths !== 'object' || auths === null) return [];
-  const rules: Rule[] = [];
+  const rules: CredentialRule[] = [];
   for (const [key, value] of Object.entries(auths)) {
     const auth = authOf(value);
-    if (auth === undefined) continue;
-    const [host = '', ...path] = key.replace(/^https?:\/\//, '').split('/');
-    const joined = path.filter((part) => part !== '').join('/');
-    // `https://index.docker.io/v1/` names the API, not a repository.
-    rules.push({ host, path: joined === 'v1' || joined === 'v2' ? '' : joined, auth });
+    if (auth !== undefined) rules.push({ ...placeOf(key), auth });
   }
   return rules;
 }
 
-export function createKeyring(rules: readonly Rule[]): Keyring {
+/** Host and path of a key such as `https://registry.test/team`. */
+function placeOf(key: string): { host: string; path: string } {
+  const [host = '', ...path] = key.replace(/^https?:\/\//, '').split('/');
+  const joined = path.filter((part) => part !== '').join('/');
+  // `https://index.docker.io/v1/` names the API, not a repository.
+  return { host, path: joined === 'v1' || joined === 'v2' ? '' : joined };
+}
+
+/** Whether a pattern of a plugin's matchImages fits an image (`docker.io/library/busybox`). */
+export function matchesImage(pattern: string, image: string): boolean {
+  const { domain, rest } = splitImageDomain(image);
+  return fits(placeOf(pattern), domain, rest);
+}
+
+export function createKeyring(rules: readonly CredentialRule[]): Keyring {
   const sorted = [...rules].sort((a, b) => b.path.length - a.path.length || b.host.length - a.host.length);
   return {
     find: ({ domain, path }) => sorted.filter((rule) => fits(rule, domain, path)).map((rule) => rule.auth),
   };
 }
 
-function fits(rule: Rule, domain: string, path: string): boolean {
+function fits(rule: Omit<CredentialRule, 'auth'>, domain: string, path: string): boolean {
   if (rule.path !== '' && path !== rule.path && !path.startsWith(`${rule.path}/`)) return false;
   if (DOCKER_HUB.has(domain)) return DOCKER_HUB.has(rule.host);
   const [ruleHost, rulePort] = hostAndPort(rule.host);

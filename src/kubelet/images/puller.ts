@@ -3,6 +3,7 @@ import {
   AgentError,
   type Clock,
   describeError,
+  errorCode,
   type ImageReference,
   isAbort,
   type Logger,
@@ -13,10 +14,12 @@ import {
 } from '../../core/index.ts';
 import type { AuthConfig, CriImage, ImageService, PodSandboxConfig } from '../../cri/types.ts';
 import type { Pod, Secret } from '../../kube/index.ts';
-import { createKeyring, rulesOf } from './keyring.ts';
+import { pullFailure } from './failure.ts';
+import { type CredentialRule, createKeyring } from './keyring.ts';
 import { defaultPullPolicy } from './policy.ts';
 import { ImagePresence } from './presence.ts';
 import { readPullSecrets } from './pull-secrets.ts';
+import { type Download, watchForStall } from './stall.ts';
 
 /** Pull backoff: kubelet pkg/kubelet/kubelet.go, 10 s doubling to 5 min, per pod and image. */
 const INITIAL_MS = 10_000;
@@ -29,12 +32,14 @@ export interface ImagePullerOptions {
   log: Logger;
   /** Reads a Secret for imagePullSecrets. */
   secret(namespace: string, name: string, signal: AbortSignal): Promise<Secret>;
-  /** The node's own Docker configuration (`/var/lib/kubelet/config.json`), parsed; undefined if there is none. */
-  nodeConfig?(): Promise<unknown>;
+  /** The node's own credentials for an image, named as in `docker.io/library/busybox`; does not reject. */
+  nodeCredentials?(image: string): Promise<readonly CredentialRule[]>;
   /** Credentials the node has for that registry otherwise. */
   authFor?(reference: ImageReference): readonly AuthConfig[];
   /** Waits while the image may still arrive without a pull: air-gap archives being imported. */
   arrival?(image: string, signal: AbortSignal): Promise<void>;
+  /** What the runtime downloads right now; left out: pulls that stall are left to it. */
+  downloads?(signal: AbortSignal): Promise<readonly Download[]>;
   /** Pulls at once; 2 when left out. 1 is the kubelet's serializeImagePulls. */
   maxParallel?: number;
 }
@@ -52,7 +57,7 @@ export interface ImageRequest {
 
 /**
  * Why an image can't be had. `code` is the waiting reason: `InvalidImageName`, `ImageInspectError`,
- * `ErrImageNeverPull`, `ErrImagePull`, `ImagePullBackOff`. `retryAt`: monotonic milliseconds.
+ * `ErrImageNeverPull`, `ErrImagePull`, `RegistryUnavailable`, `SignatureValidationFailed`, `ImagePullBackOff`. `retryAt`: monotonic milliseconds.
  */
 export class ImageError extends AgentError {
   readonly retryAt: number;
@@ -121,7 +126,7 @@ export class ImagePuller {
       event('Normal', 'BackOff', `Back-off pulling image "${text}"`);
       throw new ImageError(
         'ImagePullBackOff',
-        `Back-off pulling image "${text}": ErrImagePull: ${entry.error}`,
+        `Back-off pulling image "${text}": ${entry.error}`,
         entry.updatedAt + entry.delayMs,
       );
     }
@@ -137,10 +142,10 @@ export class ImagePuller {
       return pulled.image;
     } catch (error) {
       if (signal.aborted || isAbort(error)) throw error;
-      const message = describeError(error);
+      const { reason, message } = pullFailure(image, error);
       event('Warning', 'Failed', `Failed to pull image "${text}": ${message}`);
-      this.#fail(key, message);
-      throw new ImageError('ErrImagePull', message, clock.monotonic() + INITIAL_MS / 2);
+      this.#fail(key, `${reason}: ${message}`);
+      throw new ImageError(reason, message, clock.monotonic() + INITIAL_MS / 2);
     }
   }
 
@@ -174,14 +179,14 @@ export class ImagePuller {
 
   /** Not bound to the first asker's signal: others may wait for the same image, and a started pull is worth keeping. */
   async #pullOnce(image: string, auths: readonly (AuthConfig | undefined)[], request: ImageRequest): Promise<Pulled> {
-    const { clock, images } = this.#options;
+    const { clock } = this.#options;
     const asked = clock.monotonic();
     return this.#slots.run(async () => {
       const began = clock.monotonic();
       let failure: unknown;
       for (const auth of auths) {
         try {
-          const ref = await images.pullImage({ image, userSpecifiedImage: image }, auth, request.sandbox);
+          const ref = await this.#attempt(image, auth, request.sandbox);
           this.presence.changed();
           const done = clock.monotonic();
           const found = (await this.presence.find(image)) ?? (await this.presence.find(ref));
@@ -198,8 +203,28 @@ export class ImagePuller {
     });
   }
 
+  /** One set of credentials; cut off when nothing comes any more, and begun again at once if something had come. */
+  async #attempt(image: string, auth: AuthConfig | undefined, sandbox: PodSandboxConfig | undefined): Promise<string> {
+    const { images, downloads, clock, log } = this.#options;
+    for (;;) {
+      const over = new AbortController();
+      const { signal } = over;
+      const pull = images.pullImage({ image, userSpecifiedImage: image }, auth, sandbox, { signal });
+      if (downloads === undefined) return await pull;
+      try {
+        return await Promise.race([pull, watchForStall({ image, downloads, clock, log, signal })]);
+      } catch (error) {
+        if (errorCode(error) !== 'PULL_STALLED_LATE') throw error;
+        log.warn('a pull made no progress and is begun again', { image, error: describeError(error) });
+      } finally {
+        over.abort();
+        pull.catch(() => {});
+      }
+    }
+  }
+
   async #credentials(reference: ImageReference, request: ImageRequest): Promise<(AuthConfig | undefined)[]> {
-    const { secret, nodeConfig, authFor, log } = this.#options;
+    const { secret, nodeCredentials, authFor } = this.#options;
     const { rules, missing } = await readPullSecrets(request.pod, (ns, name) => secret(ns, name, request.signal));
     if (missing.length > 0)
       request.podEvent(
@@ -207,13 +232,8 @@ export class ImagePuller {
         'FailedToRetrieveImagePullSecret',
         `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`,
       );
-    const node = await nodeConfig?.().catch((error: unknown) => {
-      // The parser's own words quote the file, and passwords stand in it.
-      const text = error instanceof SyntaxError ? 'it is not JSON' : describeError(error);
-      log.warn("the node's registry credentials can't be read", { error: text });
-      return undefined;
-    });
-    const found = [...createKeyring(rules).find(reference), ...createKeyring(rulesOf(node)).find(reference)];
+    const node = (await nodeCredentials?.(`${reference.domain}/${reference.path}`)) ?? [];
+    const found = [...createKeyring(rules).find(reference), ...createKeyring(node).find(reference)];
     found.push(...(authFor?.(reference) ?? []));
     return found.length > 0 ? found.slice(0, 16) : [undefined];
   }

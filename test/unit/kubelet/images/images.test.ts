@@ -10,6 +10,7 @@ import {
 } from '../../../../src/core/index.ts';
 import type { Secret } from '../../../../src/kube/index.ts';
 import { createKeyring, rulesOf } from '../../../../src/kubelet/images/keyring.ts';
+import { createNodeCredentials } from '../../../../src/kubelet/images/node-credentials.ts';
 import { defaultPullPolicy } from '../../../../src/kubelet/images/policy.ts';
 import { goMillis, type ImageError, ImagePuller } from '../../../../src/kubelet/images/puller.ts';
 import { FakeClock, settle } from '../../../fakes/clock.ts';
@@ -231,12 +232,20 @@ describe('getting images', () => {
 
 it('a broken file of the node’s credentials is told of without what stands in it', async () => {
   const lines: string[] = [];
+  const log = {
+    ...silentLogger,
+    warn: (message: string, fields?: object) => void lines.push(`${message} ${JSON.stringify(fields)}`),
+  };
   const puller = new ImagePuller({
     images: new FakeImages().service,
     clock: new FakeClock(),
-    log: { ...silentLogger, warn: (message, fields) => void lines.push(`${message} ${JSON.stringify(fields)}`) },
+    log,
     secret: () => Promise.reject(new Error('none')),
-    nodeConfig: async () => JSON.parse('{"auths":{"r.test":{"auth":c2VjcmV0cGFzcw==}}}'),
+    nodeCredentials: createNodeCredentials({
+      files: ['/absent', '/broken'],
+      read: async (path) => (path === '/broken' ? '{"auths":{"r.test":{"auth":c2VjcmV0cGFzcw==}}}' : undefined),
+      log,
+    }),
   });
   await puller.ensure({
     pod: makePod('p'),

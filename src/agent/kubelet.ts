@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { AgentConfig, KubeletSettings, NodeMeta } from '../config/index.ts';
 import { type Cidr, type Clock, cidrContains, type Logger, parseCidr } from '../core/index.ts';
 import type { Cri } from '../cri/index.ts';
-import { type Exec, readText } from '../host/index.ts';
+import type { Exec } from '../host/index.ts';
 import { Informer, KubeEventRecorder, type Node, type Service } from '../kube/index.ts';
 import {
   ApiPodSource,

@@ -3,7 +3,7 @@ import { lstat, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from '
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { status } from '@grpc/grpc-js';
-import { systemClock } from '../../src/core/index.ts';
+import { type Clock, systemClock } from '../../src/core/index.ts';
 import type { Pod, Volume } from '../../src/kube/index.ts';
 import type { PodVolumes } from '../../src/kubelet/index.ts';
 import { parseMountPoints } from '../../src/kubelet/volumes/mounter.ts';
@@ -515,6 +515,55 @@ describe('storage', { skip, timeout: 180_000 }, () => {
     await assert.rejects(stat(csi('volumeDevices/pv-b')), { code: 'ENOENT' });
   });
 
+  it('hand a device over after a restart without its driver', async () => {
+    const solid = await driver('solid.csi.test', { capabilities: ['STAGE_UNSTAGE_VOLUME'] });
+    api.driver('solid.csi.test', { attachRequired: false });
+    csiClaim('so', 'solid.csi.test', {}, { volumeMode: 'Block' });
+    const pod = podWith('so1', [claimVolume('so')], {}, 'data');
+    const link = (await up(pod)).get('data')?.hostPath;
+    solid.kill();
+    await lab.restart();
+    const again = (await up(pod)).get('data');
+    assert.deepEqual([again?.hostPath, again?.device], [link, true]);
+    await assert.rejects(
+      lab.materials.release('so1', signal),
+      /UnmapVolume\.UnmapPodDevice failed for volume "pv-so" : /,
+    );
+    await solid.start();
+    await until('the driver is back', () => solid.notices.length > 1);
+    await gone('so1');
+    assert.deepEqual(
+      (await mounts()).filter((m) => m.includes('volumeDevices')),
+      [],
+    );
+  });
+
+  it('never go where a name of the server leads out', async () => {
+    const odd = async (name: string, spec: object) => {
+      api.claim(name, `pv-${name}`, { spec: spec as Record<string, unknown> });
+      const message = await fails(podWith(`odd-${name}`, [claimVolume(name)]));
+      await gone(`odd-${name}`);
+      return message;
+    };
+    assert.match(await odd('o1', { csi: { driver: '../../x', volumeHandle: 'v' } }), /is no name of a CSI driver/);
+    assert.match(await odd('o2', { csi: { driver: 'pv', volumeHandle: 'v' } }), /is no name of a CSI driver/);
+    assert.match(await odd('o3', { local: { path: 'relative' } }), /path "relative" does not exist/);
+    assert.match(
+      await odd('o4', { hostPath: { path: '/tmp/../etc' } }),
+      /^FailedMount MountVolume\.SetUp failed for volume "pv-o4" : /,
+    );
+    assert.match(await odd('o5', { rbd: { image: 'x' } }), /of a kind this agent does not support/);
+    assert.match(
+      await odd('o6', { nodeAffinity: { required: {} }, local: { path: '/tmp' } }),
+      /no matching NodeSelectorTerms/,
+    );
+    api.claim('o7', '../../../etc', { spec: { local: { path: '/tmp' } } });
+    const there = api.objects.get('/api/v1/persistentvolumes/../../../etc') as Record<string, unknown>;
+    api.objects.set('/api/v1/persistentvolumes/..%2F..%2F..%2Fetc', there);
+    assert.match(await fails(podWith('odd-o7', [claimVolume('o7')])), /can't be used as a file name/);
+    await gone('odd-o7');
+  });
+
   it('grow the file system of a volume that was made larger, and say so', async () => {
     const grows = await driver('grow.csi.test', { capabilities: ['STAGE_UNSTAGE_VOLUME', 'EXPAND_VOLUME'] });
     api.driver('grow.csi.test', { attachRequired: false });
@@ -537,5 +586,53 @@ describe('storage', { skip, timeout: 180_000 }, () => {
     ]);
     await gone('g1');
     await rm(join(lab.dir, 'grow.csi.test/volumes'), { recursive: true });
+  });
+});
+
+describe('storage as time goes on', { skip, timeout: 60_000 }, () => {
+  const SPEED = 200;
+  const fast: Clock = {
+    ...systemClock,
+    monotonic: () => performance.now() * SPEED,
+    after: (ms, fn) => systemClock.after(ms / SPEED, fn),
+  };
+
+  it('asks a driver to publish anew, and finds a claim that has grown', async () => {
+    const api = new FakeStorageApi();
+    const lab = await createVolumesLab({ storage: api.node, clock: fast });
+    await lab.materials.start(signal);
+    const made = createCsiDriver({
+      name: 'again.csi.test',
+      dir: join(lab.dir, 'again'),
+      registry: join(lab.dir, 'kubelet/plugins_registry'),
+      capabilities: ['EXPAND_VOLUME'],
+    });
+    try {
+      await made.start();
+      await until('it is registered', () => made.notices.length > 0);
+      api.driver('again.csi.test', { attachRequired: false, requiresRepublish: true });
+      const csi = { driver: 'again.csi.test', volumeHandle: 'vol' };
+      api.claim('c', 'pv-c', { spec: { csi } });
+      const pod = podWith('t1', [claimVolume('c')]);
+      await lab.materials.preparePod(pod, signal);
+      assert.equal((await lab.materials.mountVolumes(pod, signal)).ready, true);
+      await until('it is published again', () => made.count('NodePublishVolume') > 1);
+      assert.equal(made.count('NodeExpandVolume'), 0);
+      api.update('/api/v1/persistentvolumes/pv-c', (pv) => {
+        Object.assign(pv.spec as object, { capacity: { storage: '3Gi' } });
+      });
+      await until('it has grown', () => made.count('NodeExpandVolume') === 1);
+      const claim = '/api/v1/namespaces/ns/persistentvolumeclaims/c';
+      await until('the claim says so', () =>
+        JSON.stringify(api.objects.get(claim)?.status).includes('"storage":"3Gi"'),
+      );
+      const published = made.count('NodePublishVolume');
+      await until('and goes on', () => made.count('NodePublishVolume') > published + 1);
+      assert.equal(made.count('NodeExpandVolume'), 1, 'once');
+      await lab.materials.release('t1', signal);
+    } finally {
+      made.kill();
+      await lab.end();
+    }
   });
 });

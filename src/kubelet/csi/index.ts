@@ -14,7 +14,7 @@ import { createDrivers } from './drivers.ts';
 import { expandIfLarger } from './expand.ts';
 import { mountFilesystem, type Published } from './filesystem.ts';
 import { createLocks } from './locks.ts';
-import { getCsiDriver } from './objects.ts';
+import { type CsiDriverObject, getCsiDriver } from './objects.ts';
 import { csiPaths, inlineHandle, uniqueName } from './paths.ts';
 import { tearDownCsi } from './teardown.ts';
 import { stagedVolumes, unstageDevice, unstageFilesystem } from './unstage.ts';
@@ -73,10 +73,14 @@ export function createCsi(options: CsiOptions): Csi {
     const source = spec.persistent?.spec?.csi;
     const driver = source?.driver ?? spec.inline?.csi?.driver ?? '';
     const handle = source?.volumeHandle ?? inlineHandle(podUid, spec.name);
-    const object = await getCsiDriver(node.client, driver, signal).catch((error) => {
+    let object: CsiDriverObject | undefined;
+    try {
+      paths.staged(driver, handle); // throws for what is no name of a driver
+      object = await getCsiDriver(node.client, driver, signal);
+    } catch (error) {
       if (signal.aborted) throw error;
       throw mountFailure('MountVolume.NewMounter initialization failed', spec.name, error);
-    });
+    }
     const volume = { pod, podUid, spec, driver, handle, object, signal };
     if (spec.inline) checkInline(volume);
     return volume;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { lstat, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { lstat, mkdir, readdir, readFile, readlink, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { status } from '@grpc/grpc-js';
@@ -198,7 +199,6 @@ describe('storage', { skip, timeout: 180_000 }, () => {
   });
 
   it('hand a local block device over as a device', async () => {
-    const { execFileSync } = await import('node:child_process');
     const device = join(lab.dir, 'block');
     execFileSync('mknod', [device, 'b', '7', '201']);
     api.claim('raw', 'pv-raw', { spec: { volumeMode: 'Block', local: { path: device } } });
@@ -219,6 +219,51 @@ describe('storage', { skip, timeout: 180_000 }, () => {
       /^FailedMapVolume MapVolume\.MapBlockVolume failed for volume "pv-notraw" : /,
     );
     await gone('d2');
+  });
+
+  it('make a file system on an empty local device, share it among pods, keep what it holds', async (t) => {
+    const image = join(lab.dir, 'disk.img');
+    await writeFile(image, '');
+    await truncate(image, 32 * 2 ** 20);
+    let device: string;
+    try {
+      device = execFileSync('losetup', ['--find', '--show', image], { encoding: 'utf8', stdio: 'pipe' }).trim();
+    } catch {
+      return t.skip('no loop device to be had');
+    }
+    try {
+      api.claim('disk', 'pv-disk', { spec: { local: { path: device } } });
+      const place = kubelet('plugins/kubernetes.io/local-volume/mounts/pv-disk');
+      const one = (await up(podWith('f1', [claimVolume('disk')]))).get('data')?.hostPath as string;
+      await writeFile(join(one, 'kept'), 'x');
+      const two = (await up(podWith('f2', [claimVolume('disk')]))).get('data')?.hostPath as string;
+      assert.equal(await text(join(two, 'kept')), 'x');
+      assert.ok((await mounts()).includes(place));
+      await gone('f1');
+      assert.equal(await text(join(two, 'kept')), 'x');
+      await gone('f2');
+      assert.equal((await mounts()).includes(place), false);
+      const again = (await up(podWith('f3', [claimVolume('disk')]))).get('data')?.hostPath as string;
+      assert.equal(await text(join(again, 'kept')), 'x', 'never made anew');
+      await gone('f3');
+    } finally {
+      execFileSync('losetup', ['--detach', device]);
+    }
+  });
+
+  it('add the group of a volume to those of the containers', async () => {
+    api.claim('gid', 'pv-gid', { spec: { local: { path: lab.dir } } });
+    api.update('/api/v1/persistentvolumes/pv-gid', (pv) => {
+      Object.assign(pv.metadata as object, { annotations: { 'pv.beta.kubernetes.io/gid': '5678' } });
+    });
+    const pod = podWith('gid1', [claimVolume('gid')], { securityContext: { supplementalGroups: [1] } });
+    const volumes = await up(pod);
+    const made = await lab.materials.container(
+      { pod, container: pod.spec.containers[0] as never, restartCount: 0, podIps: [], volumes, image: { ref: 'x' } },
+      signal,
+    );
+    assert.deepEqual(made.config.linux?.securityContext?.supplementalGroups, [1, 5678]);
+    await gone('gid1');
   });
 
   it('mount nfs with the options and the words of upstream', async () => {
@@ -513,6 +558,27 @@ describe('storage', { skip, timeout: 180_000 }, () => {
       [],
     );
     await assert.rejects(stat(csi('volumeDevices/pv-b')), { code: 'ENOENT' });
+  });
+
+  it('leave the group to a driver that sees to it, and tell it how the volume is shared', async () => {
+    const able = await driver('able.csi.test', {
+      capabilities: ['STAGE_UNSTAGE_VOLUME', 'VOLUME_MOUNT_GROUP', 'SINGLE_NODE_MULTI_WRITER'],
+    });
+    api.driver('able.csi.test', { attachRequired: false, fsGroupPolicy: 'File' });
+    const mode = async (name: string, accessModes: string[]) => {
+      csiClaim(name, 'able.csi.test', {}, { accessModes });
+      const pod = podWith(name, [claimVolume(name)], { securityContext: { fsGroup: 4242 } });
+      const path = (await up(pod)).get('data')?.hostPath as string;
+      assert.notEqual((await stat(path)).gid, 4242);
+      await gone(name);
+      const { capability } = able.calls.filter((c) => c.method === 'NodePublishVolume').at(-1)?.request ?? {};
+      assert.equal(capability?.mount?.mountGroup, '4242');
+      return capability?.access.mode;
+    };
+    assert.equal(await mode('rwo', ['ReadWriteOnce']), 'SINGLE_NODE_MULTI_WRITER');
+    assert.equal(await mode('rwop', ['ReadWriteOncePod']), 'SINGLE_NODE_SINGLE_WRITER');
+    assert.equal(await mode('rox', ['ReadOnlyMany']), 'MULTI_NODE_READER_ONLY');
+    assert.equal(await mode('rwx', ['ReadWriteMany']), 'MULTI_NODE_MULTI_WRITER');
   });
 
   it('hand a device over after a restart without its driver', async () => {

@@ -1,12 +1,13 @@
-import { readdir, rm, rmdir } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError, describeError, errorCode, isAbort } from '../../core/index.ts';
 import { exists } from '../../host/index.ts';
 import { volumeError } from '../volumes/errors.ts';
 import type { CsiContext } from './context.ts';
 import { removeUnmounted } from './filesystem.ts';
+import { namesIn } from './names-in.ts';
 import { unstageDevice, unstageFilesystem } from './unstage.ts';
-import { readVolumeData, type VolumeData } from './vol-data.ts';
+import { readVolumeData } from './vol-data.ts';
 
 /**
  * Unpublishes all CSI volumes of a pod, told from what lies in its folder, so that it works after a restart as well.
@@ -79,21 +80,3 @@ function failed(what: string, name: string, { error, where }: { error: unknown; 
     cause: error,
   });
 }
-
-/** Names of what lies in a folder; none if there is no such folder. */
-export async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return [];
-    throw error;
-  }
-}
-
-export async function removeIfEmpty(folder: string): Promise<void> {
-  await rmdir(folder).catch((error) => {
-    if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(errorCode(error) ?? '')) throw error;
-  });
-}
-
-export type { VolumeData };

@@ -4,7 +4,7 @@ import { describeError, isAbort } from '../../core/index.ts';
 import { exists } from '../../host/index.ts';
 import type { CsiContext } from './context.ts';
 import { removeUnmounted } from './filesystem.ts';
-import { namesIn, removeIfEmpty } from './teardown.ts';
+import { namesIn, removeIfEmpty } from './names-in.ts';
 import { readVolumeData, type VolumeData } from './vol-data.ts';
 
 /*

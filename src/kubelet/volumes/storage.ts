@@ -141,6 +141,8 @@ export function createStorage(options: StorageOptions): Storage {
     async tearDown(podUid, signal) {
       for (const key of held.keys()) if (key.startsWith(`${podUid}/`)) held.delete(key);
       const folder = layout.podDir(podUid);
+      if (await exists(join(folder, 'volumes/kubernetes.io~local-volume')))
+        await (await import('./claims/format.ts')).releaseDevices(podUid, { ...options, signal });
       const places = ['volumes/kubernetes.io~csi', 'volumeDevices/kubernetes.io~csi'];
       for (const place of places) if (await exists(join(folder, place))) return (await csi()).tearDown(podUid, signal);
     },

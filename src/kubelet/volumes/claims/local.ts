@@ -35,13 +35,13 @@ export async function setUpLocal(spec: StorageSpec, context: SetUpContext): Prom
       'only directory and block device are supported',
     );
   const options = spec.persistent?.spec?.mountOptions ?? [];
+  const target = layout.volumeDir(podUid, PLUGIN, spec.name);
   const source = found.isBlockDevice()
     ? await formatAndMount(
-        { device: path, name: spec.name, fsType: fsType || 'ext4', readOnly: spec.readOnly, options },
+        { device: path, target, name: spec.name, fsType: fsType || 'ext4', readOnly: spec.readOnly, options },
         context,
       )
     : path;
-  const target = layout.volumeDir(podUid, PLUGIN, spec.name);
   try {
     await mkdir(target, { recursive: true, mode: 0o750 });
     if (!(await isSame(source, target))) {

@@ -65,7 +65,8 @@ export async function makeMounts(planned: readonly PlannedMount[], context: SubP
     if (isAbort(error)) throw error;
     context.log.warn('a subPath could not be prepared', { container, error: describeError(error) });
     const failed = errorCode(error) === 'SUBPATH_CREATE' ? 'create subPath directory' : 'prepare subPath';
-    throw configError(`failed to ${failed} for volumeMount "${at?.name}" of container "${container}"`, error);
+    // Without the cause: what is shown of an error tells its causes, too.
+    throw configError(`failed to ${failed} for volumeMount "${at?.name}" of container "${container}"`);
   } finally {
     await Promise.all(open.map((handle) => handle.close()));
   }

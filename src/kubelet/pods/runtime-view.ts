@@ -48,6 +48,8 @@ export class RuntimeView {
   readonly #owner = new Map<string, string>();
   /** Ids that we are at work on, and how often. */
   readonly #busy = new Map<string, number>();
+  /** Of those, the ones an exit was told of meanwhile that the runtime may not have noted yet. */
+  readonly #missed = new Set<string>();
   readonly #settling = new Semaphore(8);
   /** Entered or removed by ourselves since the running list began: that list may not know it yet. */
   #touched: Set<string> | undefined;
@@ -102,6 +104,7 @@ export class RuntimeView {
     this.#touched?.add(id);
     const uid = this.#owner.get(id);
     this.#owner.delete(id);
+    this.#missed.delete(id);
     const entry = uid === undefined ? undefined : this.#pods.get(uid);
     if (entry === undefined || uid === undefined) return;
     entry.containers.delete(id);
@@ -136,6 +139,7 @@ export class RuntimeView {
       const left = (this.#busy.get(id) ?? 1) - 1;
       if (left > 0) this.#busy.set(id, left);
       else this.#busy.delete(id);
+      if (left <= 0 && this.#missed.delete(id)) this.#lookLater(id);
     };
     try {
       const answer = await call();
@@ -161,8 +165,29 @@ export class RuntimeView {
   async #lookForExit(id: string): Promise<void> {
     for (const pause of EXIT_PAUSES_MS) {
       await this.#options.clock.sleep(pause);
-      if (this.#busy.has(id) || (await this.#look(id))) return;
+      if (this.#isOver(id)) return;
+      if (this.#busy.has(id)) return void this.#missed.add(id);
+      if (await this.#look(id)) return;
     }
+  }
+
+  /** For an exit during a call of ours: the caller may have looked too soon, as after a start that ended at once. */
+  #lookLater(id: string): void {
+    void this.#settling
+      .run(() => this.#lookForExit(id))
+      .catch((error: unknown) => {
+        this.#warn('status', error);
+        return this.resync();
+      })
+      .catch(() => {});
+  }
+
+  #isOver(id: string): boolean {
+    const uid = this.#owner.get(id);
+    const entry = uid === undefined ? undefined : this.#pods.get(uid);
+    const container = entry?.containers.get(id);
+    if (container) return container.state === 'exited';
+    return entry?.sandboxes.get(id)?.ready !== true;
   }
 
   /** Never throws. False if the runtime could not be asked: then only a {@link resync} tells what happened. */
@@ -170,7 +195,11 @@ export class RuntimeView {
     if (event.type !== 'container') return true;
     // Ids we do not know are our own creations still under way, or somebody else's.
     const uid = this.#owner.get(event.containerId);
-    if (uid === undefined || event.kind === 'created' || this.#busy.has(event.containerId)) return true;
+    if (uid === undefined || event.kind === 'created') return true;
+    if (this.#busy.has(event.containerId)) {
+      if (event.early) this.#missed.add(event.containerId);
+      return true;
+    }
     const known = this.#pods.get(uid)?.containers.get(event.containerId);
     if (known && event.kind === 'started' && known.state === 'running') return true;
     if (known && event.kind === 'exited' && known.state === 'exited') return true;

@@ -128,6 +128,35 @@ describe('the view of the runtime', () => {
     assert.equal(runtime.count('containerStatus'), asked);
   });
 
+  it('finds the exit of a container that was over before its start had returned', async () => {
+    const { clock, runtime, view, id } = await setUp();
+    await view.resync();
+    await view.during(id, async () => {
+      await view.handle({ type: 'container', kind: 'exited', containerId: id, early: true });
+    });
+    // The runtime has not written the exit down when we look, and tells nothing afterwards.
+    assert.equal((await view.lookAtContainer(id))?.state, 'running');
+    runtime.exit(id, 3);
+    await clock.advance(500);
+    assert.equal(view.get('u').containers[0]?.exitCode, 3);
+    const asked = runtime.count('containerStatus');
+    await clock.advance(10_000);
+    assert.equal(runtime.count('containerStatus'), asked);
+  });
+
+  it('looks no second time at an exit of its own making that it saw', async () => {
+    const { clock, runtime, view, id } = await setUp();
+    await view.resync();
+    await view.during(id, async () => {
+      await view.handle({ type: 'container', kind: 'exited', containerId: id, early: true });
+      runtime.exit(id, 0);
+    });
+    await view.lookAtContainer(id);
+    const asked = runtime.count('containerStatus');
+    await clock.advance(10_000);
+    assert.equal(runtime.count('containerStatus'), asked);
+  });
+
   it('forgets what is gone, keeps what was entered while it listed', async () => {
     const { runtime, view, sandboxId, id } = await setUp();
     await view.resync();

@@ -41,6 +41,8 @@ export type CsiOptions = Omit<CsiContext, 'paths' | 'drivers' | 'attachments' | 
 /** Claims can't be watched by a node: how often one is looked at for having grown, and a driver asked to publish anew. */
 const LOOK_MS = 60_000;
 const SWEEP_RETRY_MS = 30_000;
+/** Lock for what the node says of its drivers; no volume is named so. */
+const CSI_NODE = '';
 
 export function createCsi(options: CsiOptions): Csi {
   const { node, nodeName, clock, log, layout, mounter } = options;
@@ -143,7 +145,8 @@ export function createCsi(options: CsiOptions): Csi {
       try {
         const info = await driver.info(signal);
         const { nodeId, maxVolumes, topology } = info;
-        await installDriver({ name, nodeId, maxVolumes, segments: topology?.segments ?? {} }, csiNode, signal);
+        const segments = topology?.segments ?? {};
+        await context.locks.run(CSI_NODE, () => installDriver({ name, nodeId, maxVolumes, segments }, csiNode, signal));
       } catch (error) {
         drivers.remove(name);
         throw error;
@@ -155,7 +158,11 @@ export function createCsi(options: CsiOptions): Csi {
     },
     unregister({ name }) {
       drivers.remove(name);
-      void uninstallDriver(name, csiNode, life).catch((error) => {
+      const uninstall = async () => {
+        // Back already: it registered through a new socket.
+        if (!drivers.names().includes(name)) await uninstallDriver(name, csiNode, life);
+      };
+      void context.locks.run(CSI_NODE, uninstall).catch((error) => {
         if (!isAbort(error))
           log.warn('a driver that is gone could not be taken from the CSINode', {
             driver: name,

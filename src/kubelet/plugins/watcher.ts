@@ -38,6 +38,8 @@ interface Known {
   backoff: Backoff;
   /** Monotonic; when a failed registration is tried again. */
   retryAt: number;
+  /** It is being asked: one that hangs holds up no other. */
+  asked: boolean;
 }
 
 /** Sockets looked at; nobody has that many drivers. */
@@ -72,11 +74,22 @@ export function createPluginWatcher(options: PluginWatcherOptions): Component {
         info: undefined,
         backoff: createBackoff({ initialMs: 500, maxMs: 120_000 }),
         retryAt: 0,
+        asked: false,
       };
       known.set(socket, entry);
-      if (entry.info === undefined && entry.retryAt <= clock.monotonic()) await register(socket, entry);
+      if (entry.info === undefined && !entry.asked && entry.retryAt <= clock.monotonic()) ask(socket, entry);
     }
     arm();
+  }
+
+  function ask(socket: string, entry: Known): void {
+    entry.asked = true;
+    void register(socket, entry).finally(() => {
+      entry.asked = false;
+      // Its socket went while it was asked.
+      if (entry.info && known.get(socket) !== entry) forget(entry.info);
+      work.poke();
+    });
   }
 
   async function register(socket: string, entry: Known): Promise<void> {
@@ -111,7 +124,7 @@ export function createPluginWatcher(options: PluginWatcherOptions): Component {
   function arm(): void {
     cancelTimer?.();
     cancelTimer = undefined;
-    const due = [...known.values()].filter((e) => e.info === undefined).map((e) => e.retryAt);
+    const due = [...known.values()].filter((e) => e.info === undefined && !e.asked).map((e) => e.retryAt);
     if (due.length === 0 || life.aborted) return;
     cancelTimer = clock.after(Math.max(SETTLE_MS, Math.min(...due) - clock.monotonic()), () => work.poke());
   }

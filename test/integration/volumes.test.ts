@@ -300,6 +300,11 @@ describe('volumes', { skip, timeout: 120_000 }, () => {
     assert.equal(lab.processes.length, before + 1, 'both binds in one process');
     const mount = (path: string) => config.mounts?.find((m) => m.containerPath === path)?.hostPath as string;
     assert.equal(await text(mount('/etc/app.conf')), 'x=1');
+    // Written anew before the runtime gets to mounting it.
+    const conf = mount('/etc/app.conf');
+    lab.api.put('ConfigMap', 'ns', 'sub', { 'app.conf': 'x=2' });
+    await until('the change is there', async () => (await text(join(at(volumes, 'c'), 'app.conf'))) === 'x=2');
+    assert.equal(await text(conf), 'x=2');
     await writeFile(join(mount('/a'), 'f'), 'seen');
     assert.equal(await text(join(at(volumes, 'e'), 'deep/folder/f')), 'seen');
     await writeFile(join(mount('/b'), 'f'), 'seen');

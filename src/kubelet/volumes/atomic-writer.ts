@@ -29,7 +29,8 @@ import type { Payload } from './payload.ts';
  * lies in memory, so the calls are the synchronous ones: they never wait for a disk and cost a tenth.
  */
 
-const DATA = '..data';
+/** The link to the version that counts. */
+export const CURRENT = '..data';
 const DATA_NEW = '..data_tmp';
 
 export interface WriteOptions {
@@ -44,7 +45,7 @@ export interface WriteOptions {
 /** Makes the volume hold exactly the payload. True if anything was written. */
 export function writeVolume(directory: string, payload: Payload, options: WriteOptions): boolean {
   mkdirSync(directory, { recursive: true });
-  const old = linkTarget(join(directory, DATA));
+  const old = linkTarget(join(directory, CURRENT));
   if (old !== undefined && holds(join(directory, old), payload, options.fsGroup)) {
     makeNested(directory, payload, options);
     return false;
@@ -113,12 +114,12 @@ function swap(directory: string, version: string, fsGroup: number | undefined): 
   rmSync(next, { force: true });
   symlinkSync(version, next);
   if (fsGroup !== undefined) lchownSync(next, 0, fsGroup);
-  renameSync(next, join(directory, DATA));
+  renameSync(next, join(directory, CURRENT));
 }
 
 /** True if the volume was written completely at some time. */
 export function isWritten(directory: string): boolean {
-  return statSync(join(directory, DATA), { throwIfNoEntry: false })?.isDirectory() === true;
+  return statSync(join(directory, CURRENT), { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function linkTarget(path: string): string | undefined {
@@ -141,12 +142,12 @@ function link(
   const mounted = new Set(nested.map(topOf).filter((name) => !names.has(name)));
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const { name } = entry;
-    if (name === DATA || name === version || mounted.has(name)) continue;
+    if (name === CURRENT || name === version || mounted.has(name)) continue;
     if (entry.isSymbolicLink() && names.delete(name)) continue;
     rmSync(join(directory, name), { recursive: true, force: true });
   }
   for (const name of names) {
-    symlinkSync(`${DATA}/${name}`, join(directory, name));
+    symlinkSync(`${CURRENT}/${name}`, join(directory, name));
     if (fsGroup !== undefined) lchownSync(join(directory, name), 0, fsGroup);
   }
 }
@@ -173,7 +174,7 @@ function holds(version: string, payload: Payload, fsGroup: number | undefined): 
       if (!file.data.equals(readFileSync(full))) return false;
       // The link may be what a crash left out.
       const name = topOf(path);
-      if (readlinkSync(join(dirname(version), name)) !== `${DATA}/${name}`) return false;
+      if (readlinkSync(join(dirname(version), name)) !== `${CURRENT}/${name}`) return false;
     }
     return true;
   } catch (error) {

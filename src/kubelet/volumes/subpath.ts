@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { chmod, type FileHandle, mkdir, open, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { describeError, errorCode } from '../../core/index.ts';
+import { CURRENT } from './atomic-writer.ts';
 import { volumeError } from './errors.ts';
 
 /*
@@ -31,13 +32,18 @@ export async function openSubPath(volume: string, subPath: string): Promise<File
   return walk(base, relative(base, real));
 }
 
-/** The resolved path of a subPath in a volume that nothing but this agent writes to. */
+/**
+ * The path of a subPath in a volume that nothing but this agent writes to. It goes by way of `..data`, so that it still
+ * leads to the file if the volume is written anew before the runtime mounts it.
+ */
 export async function resolveSubPath(volume: string, subPath: string): Promise<string> {
   const base = await realpath(volume);
   const real = await realpathOrMake(base, subPath);
   if (!isWithin(base, real))
     throw volumeError('VOLUME_SETUP', `subPath ${subPath.slice(0, 256)} leads out of the volume`);
-  return real;
+  const lasting = join(base, CURRENT, subPath);
+  const same = await realpath(lasting).catch(() => undefined);
+  return same === real ? lasting : real;
 }
 
 async function realpathOrMake(base: string, subPath: string): Promise<string> {

@@ -7,13 +7,26 @@ import { type Cri, type CriOptions, createCri, type PodSandboxConfig } from '../
 import { hostExec } from '../../src/host/index.ts';
 import { tar } from '../fakes/tar.ts';
 
-/** A docker-archive with one image made of the host's static busybox. */
-export async function busyboxArchive(names: readonly string[], cmd: readonly string[]): Promise<Buffer> {
+/** Accounts of an image that has some: `bob` is 1000 and in a group of his own besides. */
+export const ACCOUNTS = {
+  passwd: 'root:x:0:0:root:/:/bin/sh\nbob:x:1000:1000:bob:/:/bin/sh\n',
+  group: 'root:x:0:\nbob:x:1000:\nextra:x:50000:bob\n',
+};
+
+/** A docker-archive with one image made of the host's static busybox; with a `user`, it has accounts too. */
+export async function busyboxArchive(names: readonly string[], cmd: readonly string[], user?: string): Promise<Buffer> {
   const busybox = await readFile('/bin/busybox');
   const layer = tar([
     { name: 'bin/', mode: 0o755 },
     { name: 'tmp/', mode: 0o777 },
     { name: 'bin/busybox', data: busybox, mode: 0o755 },
+    ...(user === undefined
+      ? []
+      : [
+          { name: 'etc/', mode: 0o755 },
+          { name: 'etc/passwd', data: Buffer.from(ACCOUNTS.passwd), mode: 0o644 },
+          { name: 'etc/group', data: Buffer.from(ACCOUNTS.group), mode: 0o644 },
+        ]),
     ...['sh', 'sleep', 'echo', 'cat', 'true'].map((name) => ({ name: `bin/${name}`, link: 'busybox', mode: 0o777 })),
   ]);
   const digest = createHash('sha256').update(layer).digest('hex');
@@ -21,7 +34,7 @@ export async function busyboxArchive(names: readonly string[], cmd: readonly str
     JSON.stringify({
       architecture: process.arch === 'x64' ? 'amd64' : process.arch,
       os: 'linux',
-      config: { Cmd: cmd, Env: ['PATH=/bin'] },
+      config: { Cmd: cmd, Env: ['PATH=/bin'], ...(user !== undefined && { User: user }) },
       rootfs: { type: 'layers', diff_ids: [`sha256:${digest}`] },
     }),
   );

@@ -66,7 +66,10 @@ export function nodeEviction(input: EvictionInput): NodeEviction {
       manager.attach({
         targets: { active: () => pods.active(), evict: (uid, eviction, signal) => pods.evict(uid, eviction, signal) },
         measures: createMeasures({ runtime: cri.runtime, cgroups, cgroupOf, layout, logDir: '/var/log/pods' }),
-        reclaim: { images: async (signal) => void (await freeImages(signal)) },
+        reclaim: {
+          containers: (signal) => pods.removeDeadContainers(signal),
+          images: async (signal) => void (await freeImages(signal)),
+        },
       });
     },
   };

@@ -20,7 +20,9 @@ export interface IdentityInput {
 export function nodeIdentity(input: IdentityInput): NodeIdentity {
   const { config, joined, settings, capacity, system, board, kubeletVersion } = input;
   const { kubeReserved, systemReserved } = settings;
-  const eviction = hardReservation(settings, capacity);
+  const eviction = settings.experimentalAllocatableIgnoreEviction
+    ? { memory: 0, ephemeralStorage: 0 }
+    : hardReservation(settings, capacity);
   const labels = [...settings.nodeLabels, ...config.nodeLabels].map((text) => parseLabel(text));
   const egress = ['cluster', 'pod'].includes(joined.config.egressSelectorMode);
   return {

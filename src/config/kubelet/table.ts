@@ -304,7 +304,6 @@ export const KEYS = {
     field: null,
     kind: bool,
     fallback: false,
-    notYet: 'the allocatable always leaves out what eviction keeps free',
   }),
 
   // End of the node

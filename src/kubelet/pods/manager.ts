@@ -6,6 +6,7 @@ import { isStaticPod } from '../containers/spec.ts';
 import type { ImagePuller } from '../images/index.ts';
 import type { PodMaterials } from '../materials.ts';
 import type { MirrorKeeper } from '../static/mirrors.ts';
+import { removeDeadContainers } from './dead-containers.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { DesiredCache } from './desired-cache.ts';
 import { type Eviction, evictPod } from './evict.ts';
@@ -260,6 +261,11 @@ export class PodManager implements Component {
     const { recorder, clock } = this.#options;
     const onPodsChanged = (handler: () => void) => this.onPodsChanged(handler);
     if (worker) await evictPod(worker, eviction, { recorder, clock, onPodsChanged }, signal);
+  }
+
+  /** Frees what containers of pods that have ended wrote; their logs stay. */
+  async removeDeadContainers(signal: AbortSignal): Promise<void> {
+    await removeDeadContainers(this.#workers.values(), this.#deps, signal);
   }
 
   /** Until the others are gone the pod holds its place and does not begin. */

@@ -74,3 +74,23 @@ describe('an evicted pod', () => {
     assert.deepEqual(board.recorder.events, []);
   });
 });
+
+describe('containers of pods that have ended', () => {
+  it('go when the disk is short; their statuses and those that still run stay', async () => {
+    const board = new FakeNode();
+    await board.start();
+    board.api.put(makePod('job', { restartPolicy: 'Never' }));
+    board.api.put(makePod('other'));
+    await settle();
+    const { containerID } = board.api.get('job')?.status?.containerStatuses?.[0] ?? {};
+    board.runtime.exit(containerID?.replace('containerd://', '') as string, 3);
+    await board.clock.advance(5_000);
+    const before = board.api.get('job')?.status;
+    assert.equal(before?.phase, 'Failed');
+    await board.manager.removeDeadContainers(signal);
+    await board.clock.advance(10_000);
+    assert.equal(board.runtime.containers.size, 1);
+    assert.deepEqual(board.api.get('job')?.status?.containerStatuses, before?.containerStatuses);
+    assert.deepEqual(board.runtime.running(), ['main']);
+  });
+});

@@ -132,7 +132,9 @@ function select(all: readonly Bundle[], { name, signerName, labelSelector }: Tru
 export function anchorsOf(texts: readonly string[]): string {
   const found = new Set<string>();
   for (const text of texts)
-    for (const [, body = ''] of text.matchAll(/-----BEGIN [A-Z0-9 ]+-----([\sA-Za-z0-9+/=]*?)-----END [A-Z0-9 ]+-----/g))
+    for (const [, body = ''] of text.matchAll(
+      /-----BEGIN [A-Z0-9 ]+-----([\sA-Za-z0-9+/=]*?)-----END [A-Z0-9 ]+-----/g,
+    ))
       found.add(Buffer.from(body, 'base64').toString('base64'));
   return [...found]
     .sort()

@@ -307,6 +307,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
     },
     cache: new DesiredCache({ path: paths.desiredPods, clock, log }),
     slots: Math.max(2, availableParallelism()),
+    olderKept: settings.maximumDeadContainersPerContainer,
   });
   input.late.pods = pods;
   await stack.start('volumes', { start: async () => {}, stop: () => materials.stop() }, signal);

@@ -232,7 +232,6 @@ export const KEYS = {
     field: null,
     kind: int(),
     fallback: 1,
-    notYet: 'of each container the last dead one is kept',
   }),
   maximumDeadContainers: key({
     flag: 'maximum-dead-containers',

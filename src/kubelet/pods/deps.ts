@@ -37,6 +37,8 @@ export interface WorkerDeps {
   serverMinor(): number;
   runtimeName: string;
   crashLoopMaxMs: number;
+  /** See {@link PodManagerOptions.olderKept}. */
+  olderKept?: number;
   /** See {@link PodManagerOptions.networkMissing}. */
   networkMissing?(signal: AbortSignal): Promise<string | undefined>;
   /** Reads a pod's latest computed status. */

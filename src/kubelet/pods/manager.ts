@@ -51,6 +51,8 @@ export interface PodManagerOptions {
   logLinkDir?: string;
   /** Heavy runtime calls at once of each kind; the number of cores, at least 2. */
   slots: number;
+  /** Dead containers kept of each name behind the newest one (maximum-dead-containers-per-container); 1 when left out. */
+  olderKept?: number;
   /** Longest CrashLoopBackOff, milliseconds; 300000 when left out. */
   crashLoopMaxMs?: number;
   /** Scheme of container ids in statuses; `containerd` when left out. */

@@ -2,11 +2,11 @@ import { isAlive } from './model.ts';
 import type { Plan, PlanInput } from './plan-types.ts';
 
 /**
- * Dead containers: the last one of each name stays for its status, the one before for `kubectl logs --previous`; older
- * ones go. Sandboxes that are down and empty go, save the newest. Of an ending pod everything goes.
+ * Dead containers: the newest of each name stays for its status, as many older ones as the node is told to keep (one, for
+ * `kubectl logs --previous`) stay too, the others go. Sandboxes that are down and empty go, save the newest. Of an ending pod everything goes.
  */
 export function planCleanup(input: PlanInput, plan: Plan): void {
-  const { view, ending } = input;
+  const { view, ending, olderKept = 1 } = input;
   if (ending !== undefined) {
     if (!ending.gone) return;
     // Removing a sandbox removes its containers too.
@@ -17,12 +17,13 @@ export function planCleanup(input: PlanInput, plan: Plan): void {
         plan.steps.push({ do: 'removeContainer', id: container.id });
     return;
   }
+  const kept = olderKept < 0 ? Number.POSITIVE_INFINITY : olderKept;
   const seen = new Map<string, number>();
   const doomed = new Set<string>();
   for (const container of view.containers) {
     const newer = seen.get(container.name) ?? 0;
     if (!container.cutOff) seen.set(container.name, newer + 1);
-    if (isAlive(container) || (newer < 2 && !container.cutOff)) continue;
+    if (isAlive(container) || (newer <= kept && !container.cutOff)) continue;
     doomed.add(container.id);
     plan.steps.push({ do: 'removeContainer', id: container.id });
   }

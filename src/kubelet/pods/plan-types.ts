@@ -63,6 +63,8 @@ export interface PlanInput {
   ending: Ending | undefined;
   /** What a container made from this spec now would carry as {@link ObservedContainer.hash}. */
   hashOf: (container: PodContainer) => string;
+  /** Dead containers kept of each name behind the newest one; negative: all. One when left out. */
+  olderKept?: number;
   /** Monotonic milliseconds. */
   now: number;
 }

@@ -214,6 +214,7 @@ export class PodWorker {
       inFlight: new Set(this.#inFlight.keys()),
       ending: this.#ending,
       hashOf: (container) => this.#deps.materials.containerHash(container),
+      ...(this.#deps.olderKept === undefined ? {} : { olderKept: this.#deps.olderKept }),
       now: this.#deps.clock.monotonic(),
     });
   }

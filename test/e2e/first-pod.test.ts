@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '../lab/index.ts';
 import { type Cluster, clusterUnavailable, createCluster, watched } from './support/cluster.ts';
@@ -63,6 +65,54 @@ describe('a board joins and runs a pod', { skip: skip ?? false }, () => {
         const script = 'ls /var/lib/kubelet/pods /var/log/pods; cat /proc/mounts';
         return !(await cluster.host('n1').run(['sh', '-c', script])).includes(metadata.uid);
       });
+    }),
+  );
+
+  test(
+    'a pod gets the local volume its claim is bound to, and what it wrote stays',
+    logged(async () => {
+      await cluster.api.until('the node has its CSINode', '/apis/storage.k8s.io/v1/csinodes/n1', () => true, 20_000);
+      const host = cluster.host('n1');
+      const disk = '/var/lib/rancher/disk';
+      mkdirSync(join(host.disk, disk), { recursive: true });
+      const claims = '/api/v1/namespaces/default/persistentvolumeclaims';
+      const mode = { accessModes: ['ReadWriteOnce'], storageClassName: 'local' };
+      const claim = await cluster.api.create<{ metadata: { uid: string } }>(claims, {
+        metadata: { name: 'data' },
+        spec: { ...mode, volumeName: 'disk', resources: { requests: { storage: '1Gi' } } },
+      });
+      const hostname = { key: 'kubernetes.io/hostname', operator: 'In', values: ['n1'] };
+      await cluster.api.create('/api/v1/persistentvolumes', {
+        metadata: { name: 'disk' },
+        spec: {
+          ...mode,
+          capacity: { storage: '1Gi' },
+          local: { path: disk },
+          nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [hostname] }] } },
+          claimRef: { namespace: 'default', name: 'data', uid: claim.metadata.uid },
+        },
+      });
+      // What the controller of a real server does by itself.
+      await cluster.api.patch(`${claims}/data/status`, { status: { phase: 'Bound', capacity: { storage: '1Gi' } } });
+      const { spec, metadata } = podOf('keeper', {
+        command: ['sh', '-c', 'echo kept > /data/file; sleep 1000'],
+        node: 'n1',
+      });
+      const [container] = spec.containers;
+      await cluster.api.create(PODS, {
+        metadata,
+        spec: {
+          ...spec,
+          terminationGracePeriodSeconds: 1,
+          containers: [{ ...container, volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
+          volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }],
+        },
+      });
+      await cluster.api.until<PodView>('the pod is ready', `${PODS}/keeper`, isReady);
+      await cluster.api.delete(`${PODS}/keeper`);
+      await cluster.api.gone(`${PODS}/keeper`, 20_000);
+      assert.equal(readFileSync(join(host.disk, disk, 'file'), 'utf8'), 'kept\n');
+      assert.equal((await host.run(['cat', '/proc/mounts'])).includes('kubernetes.io~local-volume'), false);
     }),
   );
 });

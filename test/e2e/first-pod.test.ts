@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '../lab/index.ts';
+import type { LabAgent } from './support/agent.ts';
 import { type Cluster, clusterUnavailable, createCluster, watched } from './support/cluster.ts';
 import { isReady, type NodeView, PODS, type PodView, podOf } from './support/objects.ts';
 
@@ -10,6 +11,7 @@ const skip = clusterUnavailable();
 
 describe('a board joins and runs a pod', { skip: skip ?? false }, () => {
   let cluster: Cluster;
+  let agent: LabAgent;
   const logged = (body: () => Promise<void>) => watched(() => cluster, body);
   before(async () => {
     cluster = await createCluster(1);
@@ -19,7 +21,7 @@ describe('a board joins and runs a pod', { skip: skip ?? false }, () => {
   test(
     'the node turns ready, with what the server side gives it',
     logged(async () => {
-      const { agent } = await cluster.agent('n1');
+      ({ agent } = await cluster.agent('n1'));
       agent.start();
       const node = await cluster.api.until<NodeView>(
         'node n1 is ready and initialized',
@@ -113,6 +115,41 @@ describe('a board joins and runs a pod', { skip: skip ?? false }, () => {
       await cluster.api.gone(`${PODS}/keeper`, 20_000);
       assert.equal(readFileSync(join(host.disk, disk, 'file'), 'utf8'), 'kept\n');
       assert.equal((await host.run(['cat', '/proc/mounts'])).includes('kubernetes.io~local-volume'), false);
+    }),
+  );
+
+  test(
+    'a manifest on the board becomes a pod that the server shows; it outlives the agent and follows its file',
+    logged(async () => {
+      const host = cluster.host('n1');
+      const folder = join(host.disk, 'var/lib/rancher/k3s/agent/pod-manifests');
+      const mirror = `${PODS}/static-n1`;
+      const write = (word: string) => {
+        const command = ['sh', '-c', `trap "exit 0" TERM; echo ${word}; while :; do sleep 1000 & wait $!; done`];
+        const pod = { apiVersion: 'v1', kind: 'Pod', ...podOf('static', { command }) };
+        writeFileSync(join(folder, '.next'), JSON.stringify(pod));
+        renameSync(join(folder, '.next'), join(folder, 'static.json'));
+      };
+      write('first');
+      const pod = await cluster.api.until<PodView>('the mirror is ready', mirror, isReady);
+      assert.equal(await cluster.kubectl('logs', 'static-n1'), 'first\n');
+      assert.equal(await cluster.kubectl('exec', 'static-n1', '--', 'hostname'), 'static-n1\n');
+      await agent.kill();
+      await cluster.api.delete(mirror);
+      agent.start();
+      const again = await cluster.api.until<PodView>(
+        'the mirror is made anew',
+        mirror,
+        (now) => now.metadata.uid !== pod.metadata.uid && isReady(now),
+        60_000,
+      );
+      const idOf = ({ status }: PodView) => status.containerStatuses?.[0]?.containerID;
+      assert.equal(idOf(again), idOf(pod), 'the container went on');
+      write('second');
+      await cluster.api.until<PodView>('another pod runs', mirror, (now) => isReady(now) && idOf(now) !== idOf(pod));
+      assert.equal(await cluster.kubectl('logs', 'static-n1'), 'second\n');
+      rmSync(join(folder, 'static.json'));
+      await cluster.api.gone(mirror, 20_000);
     }),
   );
 });

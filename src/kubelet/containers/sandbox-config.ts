@@ -1,5 +1,6 @@
 import type { IdMapping, LinuxSandboxSecurityContext, PodSandboxConfig, PortMapping } from '../../cri/types.ts';
 import type { Pod } from '../../kube/index.ts';
+import { assertBandwidth } from './bandwidth.ts';
 import type { ResolvConf } from './dns.ts';
 import type { PodHostname } from './hostname.ts';
 import { sandboxLabels } from './labels.ts';
@@ -21,9 +22,10 @@ export interface SandboxContext {
   users?: IdMapping | undefined;
 }
 
-/** The sandbox's configuration (kubelet pkg/kubelet/kuberuntime/kuberuntime_sandbox.go). Pure. */
+/** The sandbox's configuration (kubelet pkg/kubelet/kuberuntime/kuberuntime_sandbox.go). Pure; throws `POD_BANDWIDTH`. */
 export function makeSandboxConfig(pod: Pod, context: SandboxContext): PodSandboxConfig {
   const { name = '', namespace = '', uid = '' } = pod.metadata;
+  assertBandwidth(pod);
   const mappings = portMappings(pod);
   const sysctls = pod.spec.securityContext?.sysctls ?? [];
   const overhead = parseAmounts(pod.spec.overhead);

@@ -16,8 +16,9 @@ import {
 /**
  * ConfigMaps and Secrets for the pods of this node. Objects are got when asked for and shared by all who ask at the
  * same time; those that lie in running pods' volumes are watched one by one (a node may watch nothing wider), at most
- * {@link MAX_WATCHES} at a time since each is a connection, the rest looked at now and then. Immutable ones and the
- * cluster's CA are not watched. While the server is away the last known content stands.
+ * {@link MAX_WATCHES} at a time since each holds a stream of the one connection (of 1.21's servers: a connection), the
+ * rest looked at now and then. Immutable ones and the cluster's CA are not watched. While the server is away the last
+ * known content stands.
  */
 export interface References extends Component {
   /** Throws AgentError `REFERENCE_ABSENT` or `REFERENCE_UNKNOWN`, with upstream's texts. */
@@ -42,7 +43,7 @@ export interface ReferencesOptions {
   log: Logger;
 }
 
-const MAX_WATCHES = 48;
+const MAX_WATCHES = 64;
 /** An object got this long ago may be given again: twenty pods of one Deployment start within it. */
 const FRESH_MS = 1_000;
 const ROOT_CA_FRESH_MS = 10 * 60_000;

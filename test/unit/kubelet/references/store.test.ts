@@ -94,16 +94,16 @@ describe('references', () => {
   });
 
   it('keeps the number of watches bounded and looks at the rest now and then', async () => {
-    const all = Array.from({ length: 60 }, (_, i) => cm(`c${i}`));
+    const all = Array.from({ length: 80 }, (_, i) => cm(`c${i}`));
     for (const { name } of all) api.put('ConfigMap', 'ns', name, { k: '1' });
     hold('pod-1', all);
     for (const { name } of all) await data(name);
     await settle();
-    assert.equal(api.watchers.size, 48);
-    api.put('ConfigMap', 'ns', 'c59', { k: '2' });
+    assert.equal(api.watchers.size, 64);
+    api.put('ConfigMap', 'ns', 'c79', { k: '2' });
     await clock.advance(31_000);
     await settle();
-    assert.deepEqual(changes, ['c59:pod-1']);
+    assert.deepEqual(changes, ['c79:pod-1']);
   });
 
   it('gives the last known content while the server is away, and catches up when it is back', async () => {

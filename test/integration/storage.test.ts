@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { lstat, mkdir, readdir, readFile, readlink, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import {
+  chown,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { status } from '@grpc/grpc-js';
@@ -172,6 +184,36 @@ describe('storage', { skip, timeout: 180_000 }, () => {
     );
     await gone('l2');
     await gone('l3');
+  });
+
+  it('give what a volume holds to the group, links and what they lead to aside, again only if its root differs', async () => {
+    const disk = join(lab.dir, 'owned');
+    const outside = join(lab.dir, 'outside');
+    await mkdir(join(disk, 'deep/er'), { recursive: true, mode: 0o700 });
+    await writeFile(outside, '', { mode: 0o600 });
+    await writeFile(join(disk, 'deep/er/program'), '', { mode: 0o700 });
+    await symlink(outside, join(disk, 'deep/link'));
+    api.claim('owned', 'pv-owned', { spec: { local: { path: disk } } });
+    const securityContext = { fsGroup: 31, fsGroupChangePolicy: 'OnRootMismatch' };
+    await up(podWith('ow1', [claimVolume('owned')], { securityContext }));
+    const of = async (path: string) => {
+      const { gid, mode } = await lstat(join(disk, path));
+      return [gid, (mode & 0o7777).toString(8)];
+    };
+    assert.deepEqual(await of('deep/er'), [31, '2770']);
+    assert.deepEqual(await of('deep/er/program'), [31, '760']);
+    assert.equal((await of('deep/link'))[0], 31);
+    const { gid, mode } = await stat(outside);
+    assert.deepEqual([gid, mode & 0o777], [0, 0o600]);
+    await gone('ow1');
+    await writeFile(join(disk, 'deep/later'), '', { mode: 0o600 });
+    await chown(join(disk, 'deep/later'), 0, 0);
+    await up(podWith('ow2', [claimVolume('owned')], { securityContext }));
+    assert.deepEqual(await of('deep/later'), [0, '600']);
+    await gone('ow2');
+    await up(podWith('ow3', [claimVolume('owned')], { securityContext: { fsGroup: 31 } }));
+    assert.deepEqual(await of('deep/later'), [31, '660']);
+    await gone('ow3');
   });
 
   it('keep what a read-only claim holds from being written', async () => {

@@ -115,6 +115,9 @@ describe('admission', () => {
     assert.equal(verdict(port(80, undefined, 'UDP'), [port(80)]), 'admitted');
     const host = pod({ hostNetwork: true, containers: [{ name: 'a', ports: [{ containerPort: 80 }] }] });
     assert.equal(verdict(host, [port(80)]), taken);
+    assert.equal(verdict(port(80, '::'), [port(80, '10.0.0.1')]), 'admitted');
+    assert.equal(verdict(port(80, '::'), [port(80, '0.0.0.0')]), taken);
+    assert.equal(verdict(port(80, undefined, 'SCTP'), [port(80), port(80, undefined, 'UDP')]), 'admitted');
   });
 
   it('minds NoExecute taints, except for static pods', () => {
@@ -166,6 +169,27 @@ describe('admission', () => {
       /^SupplementalGroupsPolicyNotSupported: /,
     );
     assert.match(verdict(pod({ nodeName: 'other' })), /^NodeName: /);
+  });
+
+  it('allows what the kernel keeps apart for each pod, from the version on that does', () => {
+    const of = (name: string, kernelRelease: string) =>
+      admit(pod({ securityContext: { sysctls: [{ name, value: '1' }] } }), [], node, {
+        allowedUnsafeSysctls: [],
+        kernelRelease,
+      }).admitted;
+    assert.equal(of('net.ipv4.tcp_rmem', '4.9.337-tegra'), false);
+    assert.equal(of('net.ipv4.tcp_keepalive_time', '4.9.337-tegra'), true);
+    assert.equal(of('net.ipv4.tcp_rmem', '4.15.0'), true);
+    assert.equal(of('net.ipv4.tcp_wmem', '5.10.104-tegra'), true);
+    assert.equal(of('net.ipv4.tcp_syncookies', 'unknown'), true);
+    assert.equal(of('net.ipv4.tcp_fin_timeout', 'unknown'), false);
+  });
+
+  it('lets a pod go on whose AppArmor profile was there when it began', () => {
+    const p = pod({ securityContext: { appArmorProfile: { type: 'RuntimeDefault' } } });
+    const of = (phase: string) =>
+      admit({ ...p, status: { phase } } as Pod, [], node, { allowedUnsafeSysctls: [], appArmor: false }).admitted;
+    assert.deepEqual([of('Pending'), of('Running')], [false, true]);
   });
 
   it('refuses AppArmor profiles where the kernel has none', () => {

@@ -90,6 +90,26 @@ describe('times without a server or a network', { skip: clusterUnavailable() ?? 
   );
 
   test(
+    'a pod taken off by force while the board was away is ended there, its namesake runs',
+    logged(async () => {
+      const mine = async () =>
+        await cluster.host('n1').run(['sh', '-c', 'ps -eo args | grep "^[s]leep 77[78]" || true']);
+      const named = (seconds: number) => podOf('forced', { node: 'n1', command: ['sleep', String(seconds)] });
+      await cluster.api.create(PODS, named(777));
+      await cluster.api.until<PodView>('the pod is ready', `${PODS}/forced`, isReady);
+      await cluster.lab.network.cut('n1');
+      await cluster.api.delete(`${PODS}/forced?gracePeriodSeconds=0`);
+      await cluster.api.gone(`${PODS}/forced`, 1_000);
+      await cluster.api.create(PODS, named(778));
+      await cluster.lab.network.mend('n1');
+      await cluster.api.until<PodView>('the namesake is ready', `${PODS}/forced`, isReady, 60_000);
+      await eventually('the old one is gone', async () => (await mine()).trim() === 'sleep 778', 60_000);
+      await cluster.api.delete(`${PODS}/forced?gracePeriodSeconds=0`);
+      await eventually('and so is the new one', async () => (await mine()).trim() === '', 60_000);
+    }),
+  );
+
+  test(
     'the cable is pulled for a minute: exec and the way between pods come back within 15 s',
     logged(async () => {
       const two = await pod('on-n2');

@@ -40,11 +40,11 @@ export interface AgentInput {
 export async function runAgent(input: AgentInput): Promise<void> {
   const { loaded, log, signal, clock = systemClock, exec = hostExec, notifier = createNotifier() } = input;
   const { config } = loaded;
-  const paths = agentPaths(config.dataDir);
   const { settings, warnings } = await loadKubeletSettings({
     args: mergeComponentArgs({}, config.kubeletArgs),
     dataDir: config.dataDir,
   });
+  const paths = agentPaths(config.dataDir, settings.rootDir);
   for (const warning of [...loaded.warnings, ...warnings]) log.warn(warning);
   log.info('k3s-agent starts', { version: VERSION, server: config.server, node: process.version });
 

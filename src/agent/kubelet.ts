@@ -105,6 +105,8 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     identity: identity(),
     runtime: cri.runtime,
     images: () => cri.images.listImages(),
+    maxImages: input.settings.nodeStatusMaxImages,
+    reportMs: input.settings.nodeStatusReportFrequency,
     pressure: () => eviction.manager.conditions(),
     notReady: () => (late.shutdown?.shuttingDown ? 'node is shutting down' : undefined),
     volumesInUse: () => late.volumesInUse?.(),
@@ -131,6 +133,7 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     client,
     nodeName: name,
     nodeUid: () => node.uid,
+    durationSeconds: input.settings.nodeLeaseDurationSeconds,
     clock,
     log: log.child({ part: 'lease' }),
   });
@@ -176,11 +179,12 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   const server = kubeletServer(input, pods, (uid) => mirrors.translate(uid));
   const loopback = uplink.joined.nodeIps[0]?.includes(':') ? '::1' : '127.0.0.1';
   const health = new HealthzServer({
-    bindAddress: loopback,
+    bindAddress: input.settings.healthzBindAddress ?? loopback,
+    port: input.settings.healthzPort,
     checks: healthChecks(input),
     log: log.child({ part: 'healthz' }),
   });
-  await stack.start('health page', health, signal);
+  if (input.settings.healthzPort !== 0) await stack.start('health page', health, signal);
   const serving = uplink.joined.serving.then(async (first) => {
     let pair = first;
     const api = server(() => pair);
@@ -306,6 +310,7 @@ async function startPods(input: PodsInput): Promise<PodManager> {
       return node.networkMissing;
     },
     cache: new DesiredCache({ path: paths.desiredPods, clock, log }),
+    crashLoopMaxMs: settings.crashLoopMaxMs,
     slots: Math.max(2, availableParallelism()),
     olderKept: settings.maximumDeadContainersPerContainer,
   });
@@ -341,8 +346,9 @@ function kubeletServer(input: KubeletInput, pods: PodManager, translateUid: (uid
   const ipv6 = uplink.joined.nodeIps[0]?.includes(':') === true;
   return (serving: () => { cert: string; key: string }) =>
     new KubeletServer({
-      bindAddress: config.bindAddress ?? (ipv6 ? '::' : '0.0.0.0'),
+      bindAddress: settings.address ?? config.bindAddress ?? (ipv6 ? '::' : '0.0.0.0'),
       port: settings.port,
+      debugging: settings.enableDebuggingHandlers,
       nodeName: uplink.joined.nodeName,
       serving,
       clientCa: () => uplink.joined.clientCa,

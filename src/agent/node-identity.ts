@@ -34,7 +34,10 @@ export function nodeIdentity(input: IdentityInput): NodeIdentity {
       ...Object.fromEntries(labels),
       'egress.k3s.io/cluster': egress ? 'true' : null,
     },
-    taints: config.nodeTaints.flatMap((text) => parseTaint(text) ?? []),
+    taints:
+      settings.registerWithTaints.length > 0
+        ? settings.registerWithTaints
+        : config.nodeTaints.flatMap((text) => parseTaint(text) ?? []),
     annotations: annotations(input),
     externalCloud: !joined.config.disableCcm,
     kubeletVersion,
@@ -46,7 +49,8 @@ export function nodeIdentity(input: IdentityInput): NodeIdentity {
       memory: kubeReserved.memory + systemReserved.memory + eviction.memory,
       ephemeralStorage: kubeReserved.ephemeralStorage + systemReserved.ephemeralStorage + eviction.ephemeralStorage,
     },
-    maxPods: settings.maxPods,
+    maxPods:
+      settings.podsPerCore > 0 ? Math.min(settings.maxPods, settings.podsPerCore * capacity.cpu) : settings.maxPods,
   };
 }
 

@@ -12,7 +12,8 @@ export interface AgentPaths {
   kubeletDir: string;
 }
 
-export function agentPaths(dataDir: string): AgentPaths {
+/** `kubeletDir`: the kubelet's root folder. */
+export function agentPaths(dataDir: string, kubeletDir = '/var/lib/kubelet'): AgentPaths {
   const agentDir = `${dataDir.replace(/\/+$/, '')}/agent`;
   return {
     agentDir,
@@ -24,6 +25,6 @@ export function agentPaths(dataDir: string): AgentPaths {
     podManifests: `${agentDir}/pod-manifests`,
     desiredPods: `${agentDir}/k3s-agent-pods.json`,
     runtimeClasses: `${agentDir}/k3s-agent-runtime-classes.json`,
-    kubeletDir: '/var/lib/kubelet',
+    kubeletDir,
   };
 }

@@ -184,6 +184,13 @@ export const OTHER_KEYS: readonly OtherKey[] = [
   { flag: 'contention-profiling', field: 'enableContentionProfiling', kind: bool, state: 'needless', why: PROFILING },
   { field: 'enableProfilingHandler', kind: bool, state: 'needless', why: PROFILING },
   { field: 'enableDebugFlagsHandler', kind: bool, state: 'needless', why: PROFILING },
+  {
+    field: 'enableSystemLogHandler',
+    kind: bool,
+    state: 'ignored',
+    why: 'the log folder of the host is never served',
+    harmless: [false],
+  },
   { field: 'enableSystemLogQuery', kind: bool, state: 'ignored', why: 'the journal is not served', harmless: [false] },
   { field: 'showHiddenMetricsForVersion', kind: text, state: 'needless', why: 'no metrics are hidden' },
   { flag: 'lock-file', kind: text, state: 'ignored', why: 'systemd keeps it to one agent' },

@@ -35,7 +35,6 @@ export const KEYS = {
     flag: 'pods-per-core',
     kind: int({ min: 0 }),
     fallback: 0,
-    notYet: 'only max-pods limits the number of pods so far',
   }),
   podPidsLimit: key({
     flag: 'pod-max-pids',
@@ -54,7 +53,6 @@ export const KEYS = {
     field: 'crashLoopBackOff.maxContainerRestartPeriod',
     kind: duration({ minMs: SECOND, maxMs: 5 * MINUTE }),
     fallback: 5 * MINUTE,
-    notYet: 'the longest back-off is five minutes',
   }),
   podLogsDir: key({ kind: text, fallback: '/var/log/pods', notYet: 'logs lie in /var/log/pods' }),
 
@@ -85,42 +83,41 @@ export const KEYS = {
     flag: 'register-with-taints',
     kind: taints,
     fallback: [],
-    notYet: 'use --node-taint',
   }),
   nodeStatusMaxImages: key({
     flag: 'node-status-max-images',
     kind: int({ min: -1 }),
     fallback: 50,
     keepsZero: true,
-    notYet: 'the Node names 50 images',
   }),
-  nodeStatusReportFrequency: key({ kind: duration(), fallback: 5 * MINUTE, notYet: 'it is five minutes' }),
-  nodeLeaseDurationSeconds: key({ kind: int({ min: 1 }), fallback: 40, notYet: 'it is 40' }),
+  nodeStatusReportFrequency: key({ kind: duration(), fallback: 5 * MINUTE }),
+  nodeLeaseDurationSeconds: key({ kind: int({ min: 1 }), fallback: 40 }),
   providerID: key({ flag: 'provider-id', kind: text, fallback: '', notYet: 'the cloud controller sets it' }),
 
   // The kubelet API
-  address: key({ flag: 'address', kind: optional(text), fallback: undefined, notYet: 'use --bind-address' }),
+  address: key({
+    flag: 'address',
+    kind: optional(text),
+    fallback: undefined,
+    note: 'default: that of `--bind-address`',
+  }),
   port: key({ flag: 'port', kind: int({ min: 1, max: 65535 }), fallback: 10250 }),
   healthzPort: key({
     flag: 'healthz-port',
     kind: int({ min: 0, max: 65535 }),
     fallback: 10248,
     keepsZero: true,
-    notYet: 'it is 10248',
   }),
   healthzBindAddress: key({
     flag: 'healthz-bind-address',
     kind: optional(text),
     fallback: undefined,
-    notYet: 'it is the loopback address',
   }),
   enableDebuggingHandlers: key({
     flag: 'enable-debugging-handlers',
     kind: bool,
     fallback: true,
-    notYet: 'logs and exec are always there',
   }),
-  enableSystemLogHandler: key({ kind: bool, fallback: true, notYet: '/logs is always there' }),
 
   // Containers
   allowedUnsafeSysctls: key({
@@ -331,7 +328,6 @@ export const KEYS = {
     field: null,
     kind: text,
     fallback: '/var/lib/kubelet',
-    notYet: 'it is /var/lib/kubelet',
   }),
 } as const satisfies Readonly<Record<string, Key<unknown>>>;
 

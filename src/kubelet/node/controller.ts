@@ -23,6 +23,10 @@ export interface NodeControllerOptions {
   runtime: Pick<RuntimeService, 'status' | 'version'>;
   images: () => Promise<CriImage[]>;
   pressure: () => Promise<Pressures>;
+  /** How many images the status names; 50 when left out, all when negative. */
+  maxImages?: number;
+  /** Milliseconds in which the server is told at least once, changed or not; 5 min when left out. */
+  reportMs?: number;
   /** What else keeps the node from being ready, in upstream's words. */
   notReady?: () => string | undefined;
   /** Attachable volumes this node uses; undefined while none is known. */
@@ -229,7 +233,7 @@ export class NodeController implements Component {
       if (this.#images === undefined) this.#images = await this.#options.images().catch(() => undefined);
       const previous = this.#stored?.status?.conditions ?? [];
       const desired = this.#status(missing, pressure, previous);
-      const due = clock.monotonic() - this.#reportedAt >= REPORT_MS;
+      const due = clock.monotonic() - this.#reportedAt >= (this.#options.reportMs ?? REPORT_MS);
       const patch = statusPatch(this.#stored, desired, due);
       if (patch !== undefined && !this.#deleted) {
         this.#stored = await client.patch<Node>(`/api/v1/nodes/${identity.name}/status`, 'strategic', patch, {
@@ -295,7 +299,7 @@ export class NodeController implements Component {
     return {
       fields: {
         ...staticStatus(identity, this.#runtimeVersion ?? ''),
-        ...(this.#images ? { images: nodeImages(this.#images) } : {}),
+        ...(this.#images ? { images: nodeImages(this.#images, this.#options.maxImages) } : {}),
         ...this.#handlers,
         ...volumesInUse(this.#options.volumesInUse?.(), this.#stored),
       },

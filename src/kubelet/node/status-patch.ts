@@ -6,7 +6,7 @@ import { sameCondition } from './conditions.ts';
 const MAX_IMAGES = 50;
 const MAX_NAMES = 5;
 
-export function nodeImages(images: readonly CriImage[]): { names: string[]; sizeBytes: number }[] {
+export function nodeImages(images: readonly CriImage[], max = MAX_IMAGES): { names: string[]; sizeBytes: number }[] {
   return images
     .map((image) => ({
       names: [...image.repoDigests, ...image.repoTags].slice(0, MAX_NAMES),
@@ -14,7 +14,7 @@ export function nodeImages(images: readonly CriImage[]): { names: string[]; size
     }))
     .filter((image) => image.names.length > 0)
     .sort((a, b) => b.sizeBytes - a.sizeBytes || (a.names[0] as string).localeCompare(b.names[0] as string))
-    .slice(0, MAX_IMAGES);
+    .slice(0, max < 0 ? undefined : max);
 }
 
 /** The field of the status; left out where there is nothing to say and nothing was said. */

@@ -62,6 +62,8 @@ export interface KubeletServerOptions {
   /** Besides `ping` and `log`; the kubelet has one named `syncloop`. */
   checks?: readonly HealthCheck[];
   documents?: Documents;
+  /** False: no logs, no commands (enableDebuggingHandlers). */
+  debugging?: boolean;
   log: Logger;
   clock?: Clock;
 }
@@ -81,6 +83,9 @@ const MAX_WAITING = 8;
 const HANDSHAKE_MS = 20_000;
 /** As the kubelet's: callers keep a connection for the next scrape. */
 const IDLE_MS = 90_000;
+
+/** What enableDebuggingHandlers turns off (kubelet server.go, InstallDebuggingDisabledHandlers). */
+const DEBUGGING = new Set<Route['kind']>(['run', 'exec', 'attach', 'portForward', 'logs', 'runningPods']);
 
 /** The kubelet's HTTPS API. Nothing in it runs while nobody asks. */
 export class KubeletServer implements Component {
@@ -217,6 +222,8 @@ export class KubeletServer implements Component {
 
   #route(method: string, path: string): Route {
     const to = route(method, path);
+    if (this.#options.debugging === false && DEBUGGING.has(to.kind))
+      return { kind: 'none', status: 405, text: 'Debug endpoints are disabled.\n' };
     if (!('uid' in to) || to.uid === undefined) return to;
     return { ...to, uid: this.#options.translateUid?.(to.uid) ?? to.uid };
   }

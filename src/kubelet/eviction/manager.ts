@@ -1,12 +1,4 @@
-import {
-  type Clock,
-  Coalescer,
-  type Component,
-  describeError,
-  isAbort,
-  type Logger,
-  sayOnce,
-} from '../../core/index.ts';
+import { type Clock, Coalescer, type Component, describeError, type Logger, sayOnce } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
 import { isCriticalPod } from '../containers/spec.ts';
 import type { NodeEvent } from '../node/node-events.ts';
@@ -111,7 +103,8 @@ export class EvictionManager implements Component {
 
   /** The same for the Node's conditions; the first call waits for the first look. */
   async conditions(): Promise<{ memoryPressure: boolean; diskPressure: boolean; pidPressure: boolean }> {
-    this.#first ??= this.#look();
+    // What can't be measured is no pressure; the rounds say why.
+    this.#first ??= this.#look().catch(() => {});
     await this.#first;
     const has = (pressure: Pressure) => this.#state.pressures.includes(pressure);
     return {
@@ -132,7 +125,7 @@ export class EvictionManager implements Component {
       if (this.#parts && (await this.#act(this.#parts))) again = AGAIN_MS;
       this.#once.clear('error');
     } catch (error) {
-      if (isAbort(error)) return;
+      if (this.#abort.signal.aborted) return;
       const text = describeError(error);
       if (this.#once.changed('error', text)) log.warn('the node could not be looked at for shortages', { error: text });
     }
@@ -204,7 +197,7 @@ export class EvictionManager implements Component {
     if (signal.startsWith('nodefs.') && (await hasImageFilesystem())) return false;
     for (const free of [reclaim.containers, reclaim.images])
       await free?.(this.#abort.signal).catch((error: unknown) => {
-        if (isAbort(error)) throw error;
+        if (this.#abort.signal.aborted) throw error;
         log.warn('what nobody uses could not be freed', { error: describeError(error) });
       });
     return crossed(thresholds, await observe(), true).length === 0;

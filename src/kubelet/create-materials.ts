@@ -2,11 +2,12 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError, describeError, errorCode, isAbort, parseQuantity } from '../core/index.ts';
 import type { Secret } from '../kube/index.ts';
-import { admit, assertWellFormed } from './admission/index.ts';
+import { admit, assertWellFormed, refuseResize } from './admission/index.ts';
 import { createCgroupManager } from './cgroups/index.ts';
 import { makePodFolders } from './containers/files.ts';
 import { hasAppArmor, hasSwapController, hugepageUnits, thermalPaths } from './containers/host-facts.ts';
 import { containerHash, isComponent, logFolder } from './containers/index.ts';
+import { containerResources } from './containers/linux-resources.ts';
 import { subordinateIds } from './containers/subordinate-ids.ts';
 import { createUserNamespaces } from './containers/user-namespaces.ts';
 import { type MakingContext, makeContainerMaterials, makeSandboxMaterials } from './making.ts';
@@ -131,6 +132,8 @@ export function createMaterials(options: MaterialsOptions): PodMaterials {
       return makeContainerMaterials(request, making, signal);
     },
     containerHash,
+    containerResources: (pod, container) => containerResources(pod, container, making.host),
+    refuseResize: (pod, others) => refuseResize(pod, others, allocatable()),
     async release(podUid, signal) {
       const outcomes = await Promise.allSettled([volumes.release(podUid, signal), cgroups.release(podUid, signal)]);
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;

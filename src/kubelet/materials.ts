@@ -1,5 +1,5 @@
 import type { Clock, Logger } from '../core/index.ts';
-import type { ContainerConfig, PodSandboxConfig } from '../cri/types.ts';
+import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../cri/types.ts';
 import type { Exec } from '../host/index.ts';
 import type { Container, EphemeralContainer, Pod, Secret, Service, Taint } from '../kube/index.ts';
 import type { Shortage } from './admission/fit.ts';
@@ -34,6 +34,10 @@ export interface PodMaterials {
    * CreateContainerConfigError.
    */
   container(request: ContainerRequest, signal: AbortSignal): Promise<ContainerMaterials>;
+  /** What a container may use now, for one that runs already. Pure. */
+  containerResources(pod: Pod, container: AnyContainer): LinuxContainerResources;
+  /** Undefined if the pod, as it asks to become, has room beside the others; else why not. Pure. */
+  refuseResize(pod: Pod, others: readonly Pod[]): { reason: 'Deferred' | 'Infeasible'; message: string } | undefined;
   /** Stable over restarts of the agent; what the `io.kubernetes.container.hash` annotation holds. */
   containerHash(container: AnyContainer): string;
   /**

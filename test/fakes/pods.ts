@@ -91,10 +91,12 @@ export class FakePodApi implements PodSource {
         const old = (pod.status?.conditions ?? []).filter(
           (c) => !value.some((n: { type: string }) => n.type === c.type),
         );
-        const merged = value.map((c: { type: string }) => {
-          const all = { ...pod.status?.conditions?.find((o) => o.type === c.type), ...c };
-          return Object.fromEntries(Object.entries(all).filter(([key, v]) => v !== null || key === 'lastProbeTime'));
-        });
+        const merged = value
+          .filter((c: { $patch?: string }) => c.$patch !== 'delete')
+          .map((c: { type: string }) => {
+            const all = { ...pod.status?.conditions?.find((o) => o.type === c.type), ...c };
+            return Object.fromEntries(Object.entries(all).filter(([key, v]) => v !== null || key === 'lastProbeTime'));
+          });
         status[field] = [...old, ...merged];
       } else if (field === 'podIPs' || field === 'hostIPs') {
         status[field] = value.filter((entry: { $patch?: string }) => entry.$patch === undefined);
@@ -209,6 +211,14 @@ export class FakeMaterials {
       annotations: { 'io.kubernetes.container.hash': this.containerHash(container) },
     };
     return { config, notices: [] };
+  }
+  /** Why a resize can't be had. */
+  refusal: { reason: 'Deferred' | 'Infeasible'; message: string } | undefined;
+  refuseResize() {
+    return this.refusal;
+  }
+  containerResources(_: Pod, container: { resources?: { limits?: Record<string, string> } }) {
+    return { memoryLimitInBytes: Number.parseInt(container.resources?.limits?.memory ?? '0', 10) * 2 ** 20 };
   }
   containerHash(container: { name: string; image?: string }): string {
     return `${container.name}@${container.image}`;

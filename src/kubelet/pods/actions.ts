@@ -2,6 +2,7 @@ import type { Pod } from '../../kube/index.ts';
 import { removeContainer, startContainer } from './actions/container.ts';
 import { pullImage } from './actions/image.ts';
 import { killContainer, preStop } from './actions/kill.ts';
+import { resizeContainers } from './actions/resize.ts';
 import { createSandbox, removeSandbox, stopSandbox } from './actions/sandbox.ts';
 import { prepareVolumes, tearDown } from './actions/volumes.ts';
 import type { WorkerDeps } from './deps.ts';
@@ -41,6 +42,8 @@ export async function perform(step: Step, context: ActionContext): Promise<void>
       return startContainer(step, context);
     case 'killContainer':
       return killContainer(step, context);
+    case 'resize':
+      return resizeContainers(context);
     case 'preStop':
       return preStop(step, context);
     case 'removeContainer':

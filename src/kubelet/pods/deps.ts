@@ -6,6 +6,7 @@ import type { PodMaterials } from '../materials.ts';
 import type { LogLinks } from './files.ts';
 import type { Limiter } from './limiter.ts';
 import type { ProbeRunner } from './probes/types.ts';
+import type { Refusal } from './resize/allocate.ts';
 import type { RuntimeView } from './runtime-view.ts';
 import type { StatusWriter } from './status/writer.ts';
 
@@ -41,6 +42,8 @@ export interface WorkerDeps {
   olderKept?: number;
   /** See {@link PodManagerOptions.networkMissing}. */
   networkMissing?(signal: AbortSignal): Promise<string | undefined>;
+  /** Whether a pod can have the resources it asks for now; see {@link PodMaterials.refuseResize}. */
+  refuseResize(pod: Pod): Refusal | undefined;
   /** Reads a pod's latest computed status. */
   onStatus(pod: Pod, status: PodStatus): void;
   /** Nothing is left of the pod. */

@@ -13,6 +13,7 @@ const PAUSES: Readonly<Record<Step['do'], readonly [number, number]>> = {
   startContainer: [1_000, 12_000],
   killContainer: [500, 15_000],
   preStop: [500, 15_000],
+  resize: [2_000, 60_000],
   removeContainer: [1_000, 60_000],
   tearDown: [500, 30_000],
   confirmGone: [300, 5_000],

@@ -114,7 +114,11 @@ export class PodManager implements Component {
       limits: { start: new Limiter(slots + 1), volumes: new Limiter(slots), end: new Limiter(slots + 1) },
       runtimeName: options.runtimeName ?? 'containerd',
       crashLoopMaxMs: options.crashLoopMaxMs ?? CRASH_MAX_MS,
-      onStatus: () => this.#notify(),
+      refuseResize: (pod) => options.materials.refuseResize(pod, this.#othersThan(pod)),
+      onStatus: (_, { phase }) => {
+        if (phase === 'Succeeded' || phase === 'Failed') this.#retryResizes();
+        this.#notify();
+      },
       onDone: (uid) => this.#done(uid),
     };
     const { mirrors } = options;
@@ -334,6 +338,16 @@ export class PodManager implements Component {
     );
   }
 
+  #othersThan({ metadata: { uid } }: Pod): Pod[] {
+    return [...this.#workers.values()]
+      .filter((w) => w.uid !== uid && w.memory.admitted && isActive(w))
+      .map((w) => w.pod);
+  }
+
+  #retryResizes(): void {
+    for (const worker of this.#workers.values()) worker.retryResize();
+  }
+
   #runtimeChanged(uid: string): void {
     const worker = this.#workers.get(uid) ?? this.#orphans.get(uid);
     if (worker) worker.poke();
@@ -421,6 +435,7 @@ export class PodManager implements Component {
     const worker = this.#workers.get(uid) ?? this.#orphans.get(uid);
     this.#workers.delete(uid);
     this.#orphans.delete(uid);
+    this.#retryResizes();
     this.#writer.forget(uid);
     images.forgetPod(uid);
     probes.forget(uid);

@@ -1,6 +1,7 @@
-import type { PodStatus } from '../../kube/index.ts';
+import type { PodStatus, ResourceRequirements } from '../../kube/index.ts';
 import type { PodVolumes } from '../materials.ts';
 import type { KillCause } from './kill-cause.ts';
+import type { Size } from './resize/size.ts';
 
 /** Why a container waits, as its status says it: `ImagePullBackOff` and the like. */
 export interface WaitingReason {
@@ -92,7 +93,20 @@ export interface PodMemory {
   preStopped: Set<string>;
   /** Steps that failed, by {@link retryKey}: not begun again before their time. */
   retries: Map<string, Retry>;
+  /** By container id: what a running container was last given. */
+  actuated: Map<string, { size: Size | undefined; resources: ResourceRequirements | undefined }>;
+  resize: Resizing;
   status: PodStatus | undefined;
+}
+
+/** How far a change of the pod's resources has come. */
+export interface Resizing {
+  /** It asks for what it can't have. */
+  pending?: { reason: string; message: string; generation: number } | undefined;
+  /** Allowed and not yet wholly done: the generation that asked for it. */
+  generation?: number;
+  /** Why the last try failed. */
+  error?: string | undefined;
 }
 
 export function newMemory(startTime: number, activeSince: number): PodMemory {
@@ -112,6 +126,8 @@ export function newMemory(startTime: number, activeSince: number): PodMemory {
     killing: new Map(),
     preStopped: new Set(),
     retries: new Map(),
+    actuated: new Map(),
+    resize: {},
     status: undefined,
   };
 }

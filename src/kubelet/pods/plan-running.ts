@@ -9,6 +9,7 @@ import {
 } from './model.ts';
 import { planStop } from './plan-ending.ts';
 import { type Plan, type PlanInput, wake } from './plan-types.ts';
+import { growing } from './resize/actuate.ts';
 import { crashEntry, restartAt, shouldRestart } from './restart.ts';
 import { isResetting, planReset } from './restart-all.ts';
 
@@ -37,6 +38,7 @@ export function planRunning(input: PlanInput, plan: Plan): void {
   }
   if (sandbox === undefined) renewSandbox(input, plan);
   planContainers(input, plan, sandbox);
+  if (growing(input.pod, view, memory).some((g) => !g.restarts)) plan.steps.push({ do: 'resize' });
   if (sandbox !== undefined)
     for (const old of view.sandboxes) if (old.id !== sandbox.id) retireSandbox(input, plan, old);
 }
@@ -168,7 +170,8 @@ function keepRunning(input: PlanInput, plan: Plan, container: SpecContainer, run
   const { memory } = input;
   const health = memory.health.get(running.id);
   const changed = running.hash !== undefined && running.hash !== input.hashOf(container.spec);
-  const cause = changed ? 'changed' : health?.unhealthy;
+  const resized = growing(input.pod, input.view, memory).some((g) => g.observed.id === running.id && g.restarts);
+  const cause = changed ? 'changed' : (health?.unhealthy ?? (resized ? 'resize' : undefined));
   if (cause !== undefined) {
     kill(input, plan, { container, observed: running, cause });
     return 'wait';

@@ -15,6 +15,8 @@ export type Step =
   | { do: 'killContainer'; container: string; id: string; deadline: number; message: string }
   /** Of a container whose turn to be killed is yet to come; `deadline` ends the hook, too. */
   | { do: 'preStop'; container: string; id: string; deadline: number }
+  /** Running containers get what they may use now. */
+  | { do: 'resize' }
   | { do: 'removeContainer'; id: string }
   /** Unmount the volumes, remove the cgroup. */
   | { do: 'tearDown' }

@@ -13,6 +13,8 @@ import { planPod } from './plan.ts';
 import { type Ending, type Plan, retryKey, type Step, stepKey } from './plan-types.ts';
 import { initialHealth, type ProbeTarget } from './probes/types.ts';
 import { type PodReports, podReports } from './reports.ts';
+import { followResize } from './resize/actuate.ts';
+import { adoptAllocation, allocate } from './resize/allocate.ts';
 import { goDuration } from './restart.ts';
 import { computePodStatus } from './status/status.ts';
 import { isUrgent } from './status/urgency.ts';
@@ -41,7 +43,10 @@ export class PodWorker {
   readonly #inFlight = new Map<string, Promise<void>>();
   readonly #reports: PodReports;
   readonly #writesStatus: boolean;
+  /** With the resources it may use. */
   #pod: Pod;
+  /** With those it asks for. */
+  #asked: Pod;
   #ending: Ending | undefined;
   #cancelTimer: (() => void) | undefined;
   #stopped = false;
@@ -52,6 +57,7 @@ export class PodWorker {
   constructor(deps: WorkerDeps, pod: Pod, writesStatus: boolean) {
     const { clock } = deps;
     this.#deps = deps;
+    this.#asked = pod;
     this.#pod = pod;
     this.#writesStatus = writesStatus;
     this.uid = pod.metadata.uid as string;
@@ -68,6 +74,7 @@ export class PodWorker {
         message: message.replace(/^Pod was rejected: /, ''),
         rejected: containerStatuses === undefined || containerStatuses.length === 0,
       };
+    this.#pod = adoptAllocation(pod, this.memory);
     this.#reports = podReports(deps.recorder, () => this.#pod);
     this.#loop = new Coalescer(async () => this.#round());
     this.#noteDeletion(pod);
@@ -93,11 +100,24 @@ export class PodWorker {
   /** A newer version of the object. */
   update(pod: Pod): void {
     const before = this.#pod;
-    this.#pod = pod;
+    this.#asked = pod;
+    this.#pod = this.#allocated(pod);
     this.#noteDeletion(pod);
     this.#deps.writer.observe(pod, this.#writesStatus ? this.memory.status : undefined);
     if (projection(before) !== projection(pod)) this.memory.volumesOutdated = true;
     this.poke();
+  }
+
+  /** Others use less now: what the pod asked for in vain it may have. */
+  retryResize(): void {
+    if (this.memory.resize.pending?.reason !== 'Deferred') return;
+    this.#pod = this.#allocated(this.#asked);
+    this.poke();
+  }
+
+  #allocated(asked: Pod): Pod {
+    const { serverMinor, refuseResize: refuse } = this.#deps;
+    return allocate(this.#pod, asked, this.memory, { serverMinor, refuse, reports: this.#reports });
   }
 
   /** The pod is gone at its source, whether it ended here or not. */
@@ -148,7 +168,7 @@ export class PodWorker {
 
   /** Something the volumes waited for is there now: no need to sit out the pause. */
   volumesMayBeReady(): void {
-    this.memory.retries.delete(retryKey({ do: 'prepareVolumes' }));
+    for (const step of ['prepareVolumes', 'tearDown'] as const) this.memory.retries.delete(retryKey({ do: step }));
     this.poke();
   }
 
@@ -186,6 +206,7 @@ export class PodWorker {
     const view = this.#deps.view.get(this.uid);
     this.#prune(view);
     this.#noteHealth(view);
+    followResize(this.#pod, view, this.memory, this.#reports);
     let plan = this.#plan(view);
     if (plan.failure) {
       this.memory.failure = plan.failure;

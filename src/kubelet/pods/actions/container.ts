@@ -9,6 +9,7 @@ import { usableSandbox } from '../plan-running.ts';
 import type { Step } from '../plan-types.ts';
 import { sortPodIps } from '../pod-ips.ts';
 import { initialHealth, type ProbeTarget } from '../probes/types.ts';
+import { sizeOf } from '../resize/size.ts';
 import { crashEntry, nextCrashDelay } from '../restart.ts';
 import { ownerOf } from './sandbox.ts';
 
@@ -79,6 +80,7 @@ async function create(step: Start, container: SpecContainer, context: ActionCont
     return failStart(container, 'CreateContainerError', error, context);
   }
   reports.container(container, 'Normal', 'Created', 'Container created');
+  context.memory.actuated.set(id, { size: sizeOf(context.pod(), container.spec), resources: container.spec.resources });
   view.putContainer(ownerOf(context), created(id, step, configs.container, clock.now()));
   return id;
 }

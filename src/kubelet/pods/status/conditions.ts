@@ -1,5 +1,6 @@
 import { rfc3339 } from '../../../core/index.ts';
 import type { ContainerStatus, Pod, PodCondition } from '../../../kube/index.ts';
+import type { Resizing } from '../memory.ts';
 import { containersOf } from '../model.ts';
 import { anyAppStarted, type Phase } from './phase.ts';
 
@@ -16,6 +17,7 @@ export interface ConditionFacts {
   withReadyToStart: boolean;
   /** The pod was put off this node for the sake of others: the text that says so. */
   disruption?: string | undefined;
+  resize?: Resizing | undefined;
   /** All its containers are being removed in order to start anew; undefined: it has no rule that could ask for it. */
   restartingAll?: boolean | undefined;
   /** Milliseconds since the epoch. */
@@ -42,6 +44,19 @@ export function conditionsOf(facts: ConditionFacts): PodCondition[] {
       'DisruptionTarget',
       { status: 'True', reason: 'TerminationByKubelet', message: facts.disruption },
     ]);
+  const { pending, generation: resizing, error } = facts.resize ?? {};
+  const generations = new Map<string, number>();
+  if (pending) {
+    verdicts.unshift(['PodResizePending', { status: 'True', reason: pending.reason, message: pending.message }]);
+    generations.set('PodResizePending', pending.generation);
+  }
+  if (resizing !== undefined) {
+    verdicts.unshift([
+      'PodResizeInProgress',
+      { status: 'True', ...(error ? { reason: 'Error', message: error } : {}) },
+    ]);
+    generations.set('PodResizeInProgress', resizing);
+  }
   if (facts.restartingAll !== undefined) verdicts.push(['AllContainersRestarting', restartingVerdict(facts)]);
   return verdicts.map(([type, verdict]) => {
     const old = facts.before.find((c) => c?.type === type);
@@ -56,7 +71,7 @@ export function conditionsOf(facts: ConditionFacts): PodCondition[] {
       ...(verdict.message === undefined ? {} : { message: verdict.message }),
       ...(facts.generation === undefined || type === 'AllContainersRestarting'
         ? {}
-        : { observedGeneration: facts.generation }),
+        : { observedGeneration: generations.get(type) ?? facts.generation }),
     };
   });
 }

@@ -188,11 +188,14 @@ function addNewerFields(
   status: ContainerStatus,
   current: ObservedContainer | undefined,
 ): void {
-  const { container, serverMinor } = facts;
-  const { resources, volumeMounts } = container.spec;
+  const { container, serverMinor, memory } = facts;
+  const { volumeMounts } = container.spec;
   if (serverMinor >= 33 && current && container.kind !== 'ephemeral') {
-    if (resources?.requests && Object.keys(resources.requests).length > 0)
-      status.allocatedResources = resources.requests;
+    const allocated = container.spec.resources;
+    if (allocated?.requests && Object.keys(allocated.requests).length > 0)
+      status.allocatedResources = allocated.requests;
+    // What runs has what it was last given, which may not be yet what it may have.
+    const resources = (memory.actuated.get(current.id) ?? { resources: allocated }).resources;
     status.resources = {
       ...(resources?.limits ? { limits: resources.limits } : {}),
       ...(resources?.requests ? { requests: resources.requests } : {}),

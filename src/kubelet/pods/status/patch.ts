@@ -18,6 +18,8 @@ const FIELDS = [
 ] as const;
 /** Lists the server merges by their `ip`: what is to go has to be named. */
 const BY_IP = ['hostIPs', 'podIPs'] as const;
+/** Conditions of ours that go away again. */
+const PASSING = ['PodResizePending', 'PodResizeInProgress'] as const;
 const OBJECTS = ['resources', 'allocatedResources'] as const;
 
 export type StatusPatch = Record<string, unknown>;
@@ -44,7 +46,10 @@ export function statusPatch(server: PodStatus | undefined, wanted: PodStatus): S
   const conditions = (wanted.conditions ?? [])
     .filter((c) => !sameJson(c, conditionOf(server, c.type)))
     .map((c) => withRemovals(conditionOf(server, c.type), c));
-  if (conditions.length > 0) patch.conditions = conditions;
+  // Those that are there only while something goes on.
+  const over = PASSING.filter((type) => conditionOf(server, type) && !conditionOf(wanted, type));
+  const all = [...conditions, ...over.map((type) => ({ $patch: 'delete', type }))];
+  if (all.length > 0) patch.conditions = all;
   return Object.keys(patch).length === 0 ? undefined : patch;
 }
 

@@ -74,6 +74,7 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
       before: mergeConditions(pod.status?.conditions, memory.status?.conditions),
       generation,
       withReadyToStart: serverMinor >= 29,
+      resize: ending || memory.finished ? undefined : memory.resize,
       restartingAll: restartingAll(pod, view, before),
       disruption: failed ? memory.failure?.disruption : undefined,
       now,

@@ -286,6 +286,8 @@ class World {
       case 'preStop':
         this.memory.preStopped.add(step.id);
         return;
+      case 'resize':
+        return;
       case 'removeContainer':
         this.containers = this.containers.filter((c) => c.id !== step.id);
         return;

@@ -1,0 +1,33 @@
+import type { Pod } from '../../kube/index.ts';
+import { podRequests } from '../containers/resources.ts';
+import { isStaticPod } from '../containers/spec.ts';
+import { shortages } from './fit.ts';
+
+/**
+ * Why a running pod can't have the resources it asks for: more than the node has at all, or than others leave it for now
+ * (kubelet allocation_manager.go, canAdmitPod). Undefined: it can.
+ */
+export function refuseResize(
+  pod: Pod,
+  others: readonly Pod[],
+  allocatable: Readonly<Record<string, string>>,
+): { reason: 'Deferred' | 'Infeasible'; message: string } | undefined {
+  try {
+    if (isStaticPod(pod)) return { reason: 'Infeasible', message: 'In-place resize of static-pods is not supported' };
+    const short = shortages(pod, others, allocatable).find(({ resource }) => ['cpu', 'memory'].includes(resource));
+    if (short === undefined) return undefined;
+    const { resource, used, capacity } = short;
+    const requested = podRequests(pod).get(resource) ?? short.requested;
+    if (requested > capacity)
+      return {
+        reason: 'Infeasible',
+        message: `Node didn't have enough capacity: ${resource}, requested: ${requested}, capacity: ${capacity}`,
+      };
+    return {
+      reason: 'Deferred',
+      message: `Node didn't have enough resource: ${resource}, requested: ${requested}, used: ${used}, capacity: ${capacity}`,
+    };
+  } catch {
+    return { reason: 'Infeasible', message: 'its resources can not be read' };
+  }
+}

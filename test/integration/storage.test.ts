@@ -479,8 +479,11 @@ describe('storage', { skip, timeout: 180_000 }, () => {
     assert.equal(await text(join(path, 'precious')), 'x', 'nothing of it is touched');
     await up(podWith('a2', [{ name: 'e', emptyDir: {} }]));
     await gone('a2');
+    const told: string[] = [];
+    lab.materials.onVolumesMayBeReady((uid) => void told.push(uid));
     await away.start();
     await until('the driver is back', () => away.notices.length > 1);
+    assert.deepEqual(told, ['a1'], 'no need to sit out the pause');
     await gone('a1');
     assert.equal(await text(join(away.volume('vol-away'), 'precious')), 'x');
     assert.deepEqual(await readdir(csi('away.csi.test')), []);

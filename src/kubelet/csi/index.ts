@@ -31,7 +31,7 @@ export interface Csi extends PluginHandler {
   /** Goes on saying of staged volumes that they are in use, as a former run did. */
   recover(): Promise<void>;
   volumesInUse(): string[];
-  /** Calls with the uid of a pod that waited for a driver which has registered now. */
+  /** Calls with the uid of a pod that waited for a driver, to begin or to end, when one has registered. */
   onDriver(handler: (podUid: string) => void): void;
   stop(): void;
 }
@@ -60,6 +60,8 @@ export function createCsi(options: CsiOptions): Csi {
   const once = sayOnce();
   const progress = new Map<string, 'begun' | 'done'>();
   const waiting = new Map<string, Set<string>>();
+  /** Pods whose volumes could not all be undone. */
+  const ending = new Set<string>();
   const handlers = new Set<(podUid: string) => void>();
   const csiNode: CsiNodeOptions = { client: node.client, nodeName, serverMinor: node.serverMinor };
   let cancelSweep: (() => void) | undefined;
@@ -151,7 +153,7 @@ export function createCsi(options: CsiOptions): Csi {
         drivers.remove(name);
         throw error;
       }
-      const pods = waiting.get(name) ?? [];
+      const pods = [...(waiting.get(name) ?? []), ...ending];
       waiting.delete(name);
       for (const podUid of pods) for (const handler of handlers) handler(podUid);
       if (cancelSweep) void sweep().catch(() => {});
@@ -200,7 +202,9 @@ export function createCsi(options: CsiOptions): Csi {
     async tearDown(podUid, signal) {
       for (const pods of waiting.values()) pods.delete(podUid);
       for (const key of progress.keys()) if (key.startsWith(`${podUid}/`)) progress.delete(key);
+      ending.add(podUid);
       await tearDownCsi(podUid, context, signal);
+      ending.delete(podUid);
     },
     sweep,
     async recover() {

@@ -35,6 +35,7 @@ export async function evictPod(
     reason,
     message,
     rejected: false,
+    putOff: true,
     ...(grace === undefined ? {} : { graceSeconds: grace }),
     ...(disruption === undefined ? {} : { disruption }),
   });

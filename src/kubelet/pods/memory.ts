@@ -13,6 +13,8 @@ export interface WaitingReason {
 export interface PodFailure extends WaitingReason {
   /** It never ran: its status has neither containers nor conditions. */
   rejected: boolean;
+  /** It is ended for a reason outside of it: containers that then exit with 0 make it a success. */
+  putOff?: boolean;
   /** Seconds its containers get to end; the pod's own when left out. */
   graceSeconds?: number;
   /** It was put off for the sake of others: message of its DisruptionTarget condition. */

@@ -52,7 +52,9 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
   // Only when nothing of it runs any more is a pod shown as failed: others take up then what it held.
   const failed = memory.failure !== undefined && !alive;
   const over = memory.tornDown && (ending || memory.finished) && !isStaticPod(pod);
-  const shown = lastingPhase(failed ? 'Failed' : computed, before?.phase, alive);
+  // One that was put off and whose containers took that well has succeeded (kubelet_pods.go, generateAPIPodStatus).
+  const well = failed && memory.failure?.putOff === true && computed === 'Succeeded';
+  const shown = lastingPhase(failed && !well ? 'Failed' : computed, before?.phase, alive);
   const phase = over && shown !== 'Succeeded' ? 'Failed' : shown;
   const ips = podIps(facts, before);
   const of = (...kinds: ContainerKind[]): ContainerStatus[] =>
@@ -65,11 +67,11 @@ export function computePodStatus(facts: StatusFacts): PodStatus {
   const status: PodStatus = {
     ...base,
     phase,
-    ...(memory.failure && failed ? { reason: memory.failure.reason, message: memory.failure.message } : {}),
+    ...(memory.failure && failed && !well ? { reason: memory.failure.reason, message: memory.failure.message } : {}),
     conditions: conditionsOf({
       pod,
       statuses,
-      phase: memory.failure ? 'Failed' : phase,
+      phase: memory.failure && !well ? 'Failed' : phase,
       sandboxReady: usableSandbox({ pod, view }) !== undefined,
       before: mergeConditions(pod.status?.conditions, memory.status?.conditions),
       generation,

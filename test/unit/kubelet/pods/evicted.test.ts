@@ -53,6 +53,28 @@ describe('an evicted pod', () => {
     assert.deepEqual(board.runtime.running(), []);
   });
 
+  it('whose containers end well has succeeded, without a reason, and still says who ended it', async () => {
+    const board = new FakeNode();
+    board.runtime.onTerm = () => 0;
+    await board.start();
+    board.api.put(makePod('a'));
+    await settle();
+    const uid = board.api.get('a')?.metadata.uid as string;
+    void board.manager.evict(uid, { reason: 'Preempting', message: MESSAGE, disruption: 'For others.' }, signal);
+    await board.clock.advance(5_000);
+    const status = board.api.get('a')?.status;
+    assert.deepEqual([status?.phase, status?.reason, status?.message], ['Succeeded', undefined, undefined]);
+    const condition = (type: string) => status?.conditions?.find((c) => c.type === type);
+    assert.deepEqual(
+      [condition('DisruptionTarget')?.message, condition('Ready')?.reason],
+      ['For others.', 'PodCompleted'],
+    );
+    await board.restart();
+    await board.clock.advance(5_000);
+    assert.equal(board.api.get('a')?.status?.phase, 'Succeeded');
+    assert.deepEqual(board.runtime.running(), []);
+  });
+
   it('that is being deleted has its grace cut short', async () => {
     const board = new FakeNode();
     board.runtime.onTerm = () => 'ignore';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { KubeletSettings } from '../config/index.ts';
+import type { AgentConfig, KubeletSettings } from '../config/index.ts';
 import type { Clock, Logger } from '../core/index.ts';
 import type { Cri } from '../cri/index.ts';
 import {
@@ -17,6 +17,7 @@ import type { HostFacts } from './host-facts.ts';
 import type { AgentPaths } from './paths.ts';
 
 export interface EvictionInput {
+  config: Pick<AgentConfig, 'containerRuntimeEndpoint'>;
   settings: KubeletSettings;
   paths: AgentPaths;
   facts: HostFacts;
@@ -36,11 +37,12 @@ export interface NodeEviction {
 
 /** Watches what the node runs short of, by the kubelet's eviction settings. */
 export function nodeEviction(input: EvictionInput): NodeEviction {
-  const { settings, paths, facts, cri, event, changed, clock, log } = input;
+  const { config, settings, paths, facts, cri, event, changed, clock, log } = input;
   const thresholds = thresholdsOf(settings);
   const signals = new Set(thresholds.map(({ signal }) => signal));
   const nodeDir = paths.kubeletDir;
-  const imageDir = join(paths.agentDir, 'containerd');
+  const isOurs = config.containerRuntimeEndpoint === undefined;
+  const imageDir = isOurs ? join(paths.agentDir, 'containerd') : '/var/lib/containerd';
   // The runtime tells its driver when it is up; before that there are no pods whose cgroups matter.
   const lay = () =>
     nodePaths({ rootDir: nodeDir, version: facts.cgroupVersion, driver: cri.cgroupDriver() ?? 'cgroupfs' });

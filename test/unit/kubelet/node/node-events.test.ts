@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { nodeConditions } from '../../../../src/kubelet/node/index.ts';
-import { conditionEvents, startEvents } from '../../../../src/kubelet/node/node-events.ts';
+import {
+  cgroupEvents,
+  conditionEvents,
+  enforcementEvent,
+  startEvents,
+} from '../../../../src/kubelet/node/node-events.ts';
 
 const healthy = { memoryPressure: false, diskPressure: false, pidPressure: false, notReady: [] };
 const starting = nodeConditions({ ...healthy, notReady: ['the agent is starting'] }, [], 0);
@@ -42,4 +47,25 @@ test('a start is told, and a boot since the last one', () => {
     reason: 'Rebooted',
     message: 'Node n1 has been rebooted, boot id: b',
   });
+});
+
+test('cgroup v1 is told of in the words of the version, from the one on that minds', () => {
+  assert.deepEqual(cgroupEvents(2, 'v1.36.3+k3s1'), []);
+  assert.deepEqual(cgroupEvents(1, 'v1.21.3+k3s1'), []);
+  assert.match(cgroupEvents(1, 'v1.31.0+k3s1')[0]?.message ?? '', /^Cgroup v1 support is in maintenance mode/);
+  const [event] = cgroupEvents(1, 'v1.36.3+k3s1');
+  assert.deepEqual([event?.type, event?.reason], ['Warning', 'CgroupV1']);
+  assert.match(event?.message ?? '', /^cgroup v1 detected\. cgroup v1 support is deprecated/);
+});
+
+test('the bound of all pods is told of, and why it can not be set', () => {
+  assert.deepEqual(enforcementEvent(undefined), {
+    type: 'Normal',
+    reason: 'NodeAllocatableEnforced',
+    message: 'Updated Node Allocatable limit across pods',
+  });
+  assert.deepEqual(
+    [enforcementEvent('EBUSY').type, enforcementEvent('EBUSY').reason],
+    ['Warning', 'FailedNodeAllocatableEnforcement'],
+  );
 });

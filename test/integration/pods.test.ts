@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Logger, silentLogger, systemClock } from '../../src/core/index.ts';
 import type { Cri } from '../../src/cri/index.ts';
-import type { Pod } from '../../src/kube/index.ts';
+import type { ContainerStatus, Pod, PodStatus } from '../../src/kube/index.ts';
 import { ImagePuller } from '../../src/kubelet/images/index.ts';
 import { createProbeRunner, PodManager } from '../../src/kubelet/pods/index.ts';
 import { FakeMaterials, FakePodApi, FakeRecorder, makePod } from '../fakes/pods.ts';
@@ -120,7 +120,7 @@ describe('pods on a real containerd', { skip, timeout: 180_000 }, () => {
       return status?.phase === 'Failed' ? status.containerStatuses?.[0]?.state?.terminated : undefined;
     }, 20_000);
     assert.equal(failed.reason, 'StartError');
-    assert.match(failed.message ?? '', /no such file or directory/);
+    assert.match(failed.message ?? '', /no such file or directory/i);
     for (const name of ['crash', 'nosuch', 'one']) api.markDeleted(name, 2);
     await until(() => api.pods.size === 0, 30_000);
     await until(async () => (await cri.runtime.listPodSandboxes()).length === 0, 20_000);
@@ -169,6 +169,107 @@ describe('pods on a real containerd', { skip, timeout: 180_000 }, () => {
     assert.ok(
       recorder.events.some((e) => e.reason === 'Unhealthy' && e.message.startsWith('Readiness probe failed: ')),
     );
+  });
+
+  it('containers that ignore TERM and leave crowds behind get two seconds, though the pod has none to give', async () => {
+    const crowd =
+      'trap "" TERM; i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; while true; do sleep 1000; done';
+    api.put(hostPod('deaf', ['sh', '-c', crowd]));
+    await until(() => ready('deaf'), 20_000);
+    const began = performance.now();
+    api.markDeleted('deaf', 0);
+    await until(() => api.get('deaf') === undefined, 20_000);
+    assert.ok(performance.now() - began >= 1_900);
+    const last = api.writes.filter((w) => w.name === 'deaf' && w.verb === 'patch').at(-1);
+    assert.match(JSON.stringify(last?.body), /"exitCode":137/);
+  });
+
+  it('sidecars: up before the others, their hooks at once, gone last', async () => {
+    const sidecar = { name: 'side', image: BUSYBOX, command: RUN, restartPolicy: 'Always' };
+    const pod = hostPod('sided', RUN, { initContainers: [sidecar] as never, restartPolicy: 'Never' });
+    api.put(pod);
+    await until(() => ready('sided'), 20_000);
+    const started = (name: string) =>
+      recorder.events.findIndex(
+        (e) => e.name === 'sided' && e.reason === 'Started' && e.fieldPath?.includes(`{${name}}`),
+      );
+    assert.ok(started('side') < started('main'));
+    api.markDeleted('sided', 10);
+    await until(() => api.get('sided') === undefined, 20_000);
+    const last = api.writes.filter((w) => w.name === 'sided' && w.verb === 'patch').at(-1)?.body as {
+      status: PodStatus;
+    };
+    const ended = (list: ContainerStatus[] | undefined) => list?.[0]?.state?.terminated;
+    const [side, main] = [ended(last.status.initContainerStatuses), ended(last.status.containerStatuses)];
+    assert.deepEqual([side?.exitCode, main?.exitCode], [143, 143]);
+    assert.ok(String(side?.finishedAt) >= String(main?.finishedAt));
+  });
+
+  it('a probe that can not be started and a hook that fails say so in the words of the original', async () => {
+    const pod = hostPod('worded');
+    Object.assign(pod.spec.containers[0] as object, {
+      readinessProbe: { exec: { command: ['/no/such'] }, periodSeconds: 1 },
+    });
+    api.put(pod);
+    const unhealthy = await until(
+      () => recorder.events.find((e) => e.name === 'worded' && e.reason === 'Unhealthy')?.message,
+      20_000,
+    );
+    assert.match(
+      unhealthy,
+      /^Readiness probe errored and resulted in unknown state: rpc error: code = \w+ desc = failed to exec/,
+    );
+    const hooked = hostPod('hooked');
+    const hook = { exec: { command: ['sh', '-c', 'echo secret; exit 4'] } };
+    Object.assign(hooked.spec.containers[0] as object, { lifecycle: { postStart: hook } });
+    api.put(hooked);
+    await until(() => recorder.reasons('hooked').includes('FailedPostStartHook'), 20_000);
+    await until(() => (api.get('hooked')?.status?.containerStatuses?.[0]?.restartCount ?? 0) > 0, 30_000);
+    assert.equal(
+      recorder.events.some((e) => e.message.includes('secret')),
+      false,
+    );
+    for (const name of ['worded', 'hooked']) api.markDeleted(name, 0);
+    await until(() => !api.get('worded') && !api.get('hooked'), 20_000);
+  });
+
+  it('all containers begin anew where a rule asks for it', async () => {
+    const rules = [{ action: 'RestartAllContainers', exitCodes: { operator: 'In', values: [42] } }];
+    const once = 'if [ -e /tmp/flag ]; then sleep 1000; fi; sleep 1; exit 42';
+    const pod = hostPod('anew', ['sh', '-c', once], {
+      restartPolicy: 'Never',
+      initContainers: [{ name: 'init', image: BUSYBOX, command: ['true'] }],
+    });
+    Object.assign(pod.spec.containers[0] as object, { restartPolicy: 'Never', restartPolicyRules: rules });
+    api.put(pod);
+    const init = await until(() => {
+      const status = api.get('anew')?.status?.initContainerStatuses?.[0];
+      return status?.restartCount === 1 && status.state?.terminated ? status : undefined;
+    }, 20_000);
+    assert.equal(init.state?.terminated?.exitCode, 0);
+    assert.equal(init.lastState?.terminated?.reason, 'RestartingAllContainers');
+    api.markDeleted('anew', 0);
+    await until(() => api.get('anew') === undefined, 20_000);
+  });
+
+  it('a running container gets another bound without a restart', async () => {
+    const pod = hostPod('grows');
+    const [main] = pod.spec.containers;
+    Object.assign(main as object, { resources: { limits: { memory: '64Mi' } } });
+    api.put(pod);
+    await until(() => ready('grows'), 20_000);
+    const next = structuredClone(api.get('grows') as Pod);
+    Object.assign(next.spec.containers[0] as object, { resources: { limits: { memory: '96Mi' } } });
+    api.put(next);
+    const status = await until(() => {
+      const s = api.get('grows')?.status?.containerStatuses?.[0];
+      return s?.resources?.limits?.memory === '96Mi' ? s : undefined;
+    }, 20_000);
+    assert.equal(status.restartCount, 0);
+    const { resources } = await cri.runtime.containerStatus(status.containerID?.split('//')[1] ?? '');
+    assert.equal(resources?.linux?.memoryLimitInBytes, 96 * 2 ** 20);
+    api.markDeleted('grows', 0);
+    await until(() => api.get('grows') === undefined, 20_000);
   });
 
   it('what belongs to nobody is removed at the next start', async () => {

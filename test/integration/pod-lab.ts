@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseCidr, silentLogger, systemClock } from '../../src/core/index.ts';
 import type { Cri } from '../../src/cri/index.ts';
 import { conflistText } from '../../src/flannel/cni-files.ts';
@@ -78,7 +78,8 @@ export async function createPodLab(
   const bin = join(binDir, 'containerd');
   // By its whole path: the folder of this script comes first where programs are looked for.
   const real = process.env.CONTAINERD_BIN ?? spawnSync('sh', ['-c', 'command -v containerd']).stdout.toString().trim();
-  await writeFile(bin, `#!/bin/sh\nexec nsenter --net=/run/netns/${ns} ${real} "$@"\n`);
+  // containerd takes the shim that lies beside it only if it is found first.
+  await writeFile(bin, `#!/bin/sh\nPATH=${dirname(real)}:$PATH exec nsenter --net=/run/netns/${ns} ${real} "$@"\n`);
   await chmod(bin, 0o755);
   const lab = await createLab(bin);
   for (const [key, image] of Object.entries(IMAGES))

@@ -39,6 +39,8 @@ export interface ImageCollectorOptions {
   event(type: 'Normal' | 'Warning', reason: string, message: string): void;
   /** What fills the file system, as sentences for an event. Asked for only when nothing more can be freed. */
   whatFills?(images: readonly CriImage[], used: ReadonlySet<string>): Promise<string>;
+  /** How long after the runtime is known the first look is; a minute when left out. */
+  patienceMs?: number;
   clock: Clock;
   log: Logger;
 }
@@ -48,6 +50,8 @@ const DEFAULTS: Required<ImagePolicy> = { highPercent: 85, lowPercent: 80, minAg
 const PERIOD_MS = 5 * 60_000;
 /** After images came: several events a pull. */
 const SOON_MS = 10_000;
+/** While the board starts, pods come first. */
+const PATIENCE_MS = 60_000;
 /** Some file systems free space a moment after the files are gone. */
 const FREEING_MS = 2_000;
 /** Codes are the reasons of the events. */
@@ -73,6 +77,7 @@ export class ImageCollector implements Component {
   #failures = 0;
   #told = Number.NEGATIVE_INFINITY;
   #cancelSoon: (() => void) | undefined;
+  #cancelFirst = () => {};
   #unsubscribe = () => {};
   /** One at a time: two that free would free twice. */
   #work: Promise<unknown> = Promise.resolve();
@@ -89,8 +94,11 @@ export class ImageCollector implements Component {
     this.#unsubscribe = events.subscribe((event) => {
       if (event.type === 'images') this.#soon();
       else if (event.type === 'resync' && clock.monotonic() - this.#lastRound >= PERIOD_MS * 0.9) {
+        const isFirst = this.#lastRound === Number.NEGATIVE_INFINITY;
         this.#lastRound = clock.monotonic();
-        void this.collect(true);
+        const patience = isFirst ? (this.#options.patienceMs ?? PATIENCE_MS) : 0;
+        if (patience > 0) this.#cancelFirst = clock.after(patience, () => void this.collect(true));
+        else void this.collect(true);
       }
     });
   }
@@ -98,6 +106,7 @@ export class ImageCollector implements Component {
   async stop(): Promise<void> {
     this.#unsubscribe();
     this.#cancelSoon?.();
+    this.#cancelFirst();
     this.#abort.abort();
     await this.#work;
   }

@@ -23,7 +23,15 @@ function image(name: string, size = GB, extra: Partial<CriImage> = {}): CriImage
 }
 
 /** A disk of 100 GB; each image takes its size from it. */
-function setUp({ policy = {}, other = 0 }: { policy?: ImagePolicy; other?: number } = {}) {
+function setUp({
+  policy = {},
+  other = 0,
+  patienceMs = 0,
+}: {
+  policy?: ImagePolicy;
+  other?: number;
+  patienceMs?: number;
+} = {}) {
   const clock = new FakeClock();
   const state = {
     images: [] as CriImage[],
@@ -39,6 +47,7 @@ function setUp({ policy = {}, other = 0 }: { policy?: ImagePolicy; other?: numbe
   const events: string[] = [];
   const collector = new ImageCollector({
     policy,
+    patienceMs,
     images: {
       async listImages() {
         state.calls++;
@@ -167,6 +176,16 @@ describe('unused images', () => {
     }
     const reasons = lab.events.slice(1).map((event) => event.split(':')[0]);
     assert.deepEqual(reasons, ['FreeDiskSpaceFailed', 'ImageGCFailed'], 'told again now and then only');
+  });
+
+  it('are not looked at while the board starts', async () => {
+    const lab = setUp({ other: 90 * GB, patienceMs: 60_000 });
+    lab.state.images = [image('a')];
+    await lab.collector.start(new AbortController().signal);
+    await lab.resync();
+    assert.equal(lab.state.calls, 0);
+    await lab.clock.advance(60_000);
+    assert.deepEqual(lab.state.removed, ['a']);
   });
 
   it('one that can not be removed does not keep the others', async () => {

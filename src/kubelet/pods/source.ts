@@ -80,7 +80,7 @@ export class ApiPodSource implements PodSource {
 const SOURCE = 'kubernetes.io/config.source';
 
 /** A pod of the server is one, whatever it says: pods of files may do more. */
-function withOwnSource(pod: Pod): Pod {
+export function withOwnSource(pod: Pod): Pod {
   const { annotations } = pod.metadata;
   if (annotations?.[SOURCE] === undefined || annotations['kubernetes.io/config.mirror'] !== undefined) return pod;
   return { ...pod, metadata: { ...pod.metadata, annotations: { ...annotations, [SOURCE]: 'api' } } };

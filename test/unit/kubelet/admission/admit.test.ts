@@ -120,6 +120,11 @@ describe('admission', () => {
     assert.equal(verdict(port(80, undefined, 'SCTP'), [port(80), port(80, undefined, 'UDP')]), 'admitted');
   });
 
+  it('lets nothing begin while the node goes down', () => {
+    const facts: NodeFacts = { ...node, shuttingDown: true };
+    assert.equal(verdict(pod(), [], facts), 'NodeShutdown: Pod was rejected as the node is shutting down.');
+  });
+
   it('minds NoExecute taints, except for static pods', () => {
     const facts: NodeFacts = {
       ...node,

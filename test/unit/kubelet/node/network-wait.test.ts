@@ -5,7 +5,11 @@ import { KubeError } from '../../../../src/kube/index.ts';
 import { NodeController, type NodeIdentity } from '../../../../src/kubelet/node/index.ts';
 import { FakeClock } from '../../../fakes/clock.ts';
 
-function controller(clock: FakeClock, networkReady: () => boolean): NodeController {
+function controller(
+  clock: FakeClock,
+  networkReady: () => boolean,
+  more: { notReady?: () => string | undefined; patch?: (body: unknown) => void } = {},
+): NodeController {
   const none = { cpu: 0, memory: 0, ephemeralStorage: 0 };
   const identity = {
     name: 'n1',
@@ -27,7 +31,10 @@ function controller(clock: FakeClock, networkReady: () => boolean): NodeControll
     client: {
       create: () => Promise.reject(new KubeError({ status: 409, message: 'exists' })),
       get: async () => node,
-      patch: async () => node,
+      patch: async (_path: string, _kind: string, body: unknown) => {
+        more.patch?.(body);
+        return node;
+      },
       onReachable: () => () => {},
     } as never,
     identity,
@@ -40,6 +47,7 @@ function controller(clock: FakeClock, networkReady: () => boolean): NodeControll
       version: async () => ({ runtimeName: 'containerd', runtimeVersion: '1.7.0' }) as never,
     },
     images: async () => [],
+    ...(more.notReady ? { notReady: more.notReady } : {}),
     pressure: async () => ({ memoryPressure: false, diskPressure: false, pidPressure: false }),
     clock,
     log: silentLogger,
@@ -71,4 +79,28 @@ test('who waits for the pod network waits no longer than he wants, and goes on a
   assert.equal(node.networkMissing, undefined);
   await node.stop();
   assert.equal(clock.timers, 0);
+});
+
+test('a node that goes down is not ready, in the words of the original', async () => {
+  const clock = new FakeClock();
+  const messages: unknown[] = [];
+  let down = false;
+  const node = controller(clock, () => true, {
+    notReady: () => (down ? 'node is shutting down' : undefined),
+    patch: (body) => {
+      const { status } = body as { status?: { conditions?: { type: string; status: string; message: string }[] } };
+      const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+      if (ready) messages.push(`${ready.status} ${ready.message}`);
+    },
+  });
+  await node.start(new AbortController().signal);
+  await clock.advance(1_000);
+  down = true;
+  node.poke();
+  await clock.advance(1_000);
+  assert.deepEqual(
+    [messages[0], messages.at(-1)],
+    ['True kubelet is posting ready status', 'False node is shutting down'],
+  );
+  await node.stop();
 });

@@ -73,6 +73,8 @@ test('images are listed by size, at most fifty, nameless ones left out', () => {
   const listed = nodeImages(Array.from({ length: 70 }, (_, i) => image(i)));
   assert.equal(listed.length, 50);
   assert.equal(listed[0]?.sizeBytes, 69);
+  const all = Array.from({ length: 70 }, (_, i) => image(i));
+  assert.deepEqual([nodeImages(all, 2).length, nodeImages(all, -1).length], [2, 69], 'nodeStatusMaxImages');
   assert.ok(nodeImages([image(3)]).length === 0);
 });
 

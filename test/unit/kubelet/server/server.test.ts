@@ -536,6 +536,25 @@ test('an unreachable API server lets its own certificate in and says so to other
   await alone.stop();
 });
 
+test('without debugging handlers there are no logs and commands, all else stays', async () => {
+  const alone = new KubeletServer({ ...options(), debugging: false });
+  await alone.start(new AbortController().signal);
+  const { port } = alone.address as { port: number };
+  for (const path of [
+    '/containerLogs/default/a/main',
+    '/runningpods/',
+    '/run/default/a/main?cmd=id',
+    '/exec/default/a/main',
+  ]) {
+    const method = path.startsWith('/run/') || path.startsWith('/exec') ? 'POST' : 'GET';
+    const { status, text } = await ask(path, { ...apiserver, port, method });
+    assert.deepEqual([status, text], [405, 'Debug endpoints are disabled.\n'], path);
+  }
+  assert.equal((await ask('/healthz', { ...apiserver, port })).text, 'ok');
+  assert.equal((await ask('/pods', { ...apiserver, port })).status, 200);
+  await alone.stop();
+});
+
 test('a caller that does not wait for answers does not make the API server work for it', async () => {
   const questions: unknown[] = [];
   const flooded = new KubeletServer({

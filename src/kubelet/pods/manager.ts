@@ -14,7 +14,7 @@ import { createLogLinks } from './files.ts';
 import { Limiter } from './limiter.ts';
 import { makeRoom } from './preempt.ts';
 import type { ProbeRunner } from './probes/types.ts';
-import { containerIdIn, runningLogs, wantedImages, workerByName } from './queries.ts';
+import { runningLogs, wantedImages } from './queries.ts';
 import { CRASH_MAX_MS } from './restart.ts';
 import { type RuntimePod, RuntimeView } from './runtime-view.ts';
 import type { PodSource } from './source.ts';
@@ -163,22 +163,6 @@ export class PodManager implements Component {
   /** The desired pods with their newest statuses. */
   pods(): Pod[] {
     return [...this.#workers.values()].map(withStatus);
-  }
-
-  podByName(namespace: string, name: string): Pod | undefined {
-    const worker = workerByName(this.#workers.values(), namespace, name);
-    return worker && withStatus(worker);
-  }
-
-  /** The runtime's id of a pod's container; `previous`: of the one before the last restart. */
-  containerIdOf(
-    namespace: string,
-    pod: string,
-    container: string,
-    options: { previous?: boolean } = {},
-  ): string | undefined {
-    const worker = workerByName(this.#workers.values(), namespace, pod);
-    return worker && containerIdIn(this.#view, worker.uid, container, options);
   }
 
   /** Images that pods are made of or are about to be, as their specs name them. */

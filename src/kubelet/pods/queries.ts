@@ -1,27 +1,6 @@
-import { containersOf, generations } from './model.ts';
+import { containersOf } from './model.ts';
 import type { RuntimeView } from './runtime-view.ts';
 import type { PodWorker } from './worker.ts';
-
-/** The worker of `namespace/name`; the one not on its way out if there are two of that name. */
-export function workerByName(workers: Iterable<PodWorker>, namespace: string, name: string): PodWorker | undefined {
-  let found: PodWorker | undefined;
-  for (const worker of workers) {
-    const { metadata } = worker.pod;
-    if (metadata.namespace !== namespace || metadata.name !== name) continue;
-    if (found === undefined || found.ending) found = worker;
-  }
-  return found;
-}
-
-/** The runtime's id of a container, or of the one before it. */
-export function containerIdIn(
-  view: RuntimeView,
-  uid: string,
-  container: string,
-  options: { previous?: boolean } = {},
-): string | undefined {
-  return generations(view.get(uid), container)[options.previous ? 1 : 0]?.id;
-}
 
 /** The images that pods with work left are made of, as their specs name them. */
 export function* wantedImages(workers: Iterable<PodWorker>): Iterable<string> {

@@ -27,7 +27,7 @@ async function running(pod: Pod): Promise<{ node: FakeNode; updates: unknown[]; 
     const next = structuredClone(node.api.get('r') as Pod);
     const [main] = next.spec.containers;
     Object.assign(main as object, { resources: { requests: { memory }, limits: { memory } } });
-    next.metadata.generation = (next.metadata.generation ?? 0) + 1;
+    Object.assign(next.metadata, { generation: (next.metadata.generation ?? 0) + 1 });
     node.api.put(next);
     await node.clock.advance(1_500);
   };

@@ -203,6 +203,37 @@ describe('a resolver file', () => {
   });
 });
 
+describe('a sandbox', () => {
+  const of = (p: Pod) =>
+    makeSandboxConfig(p, {
+      attempt: 0,
+      cgroupParent: '/p',
+      logDir: '/l',
+      dns: { servers: [], searches: [], options: [] },
+      hostname: podHostname(p, 'cluster.local'),
+      host,
+    });
+  it('publishes the ports of sidecars, too, each protocol for itself', () => {
+    const port = (protocol: string) => ({ containerPort: 1, hostPort: 2, protocol });
+    const p = pod({
+      initContainers: [
+        { name: 'side', restartPolicy: 'Always', ports: [port('SCTP')] },
+        { name: 'init', ports: [port('TCP')] },
+      ],
+      containers: [{ name: 'main', ports: [port('UDP')] }],
+    });
+    assert.deepEqual(
+      of(p).portMappings?.map((m) => m.protocol),
+      ['SCTP', 'UDP'],
+    );
+  });
+  it('is told what the runtime itself may use, and no more for a pod without overhead', () => {
+    const overhead = of(pod({ overhead: { cpu: '250m', memory: '64Mi' } })).linux?.overhead;
+    assert.deepEqual([overhead?.cpuShares, overhead?.memoryLimitInBytes], [256, 2 ** 26]);
+    assert.equal(of(pod()).linux?.overhead, undefined);
+  });
+});
+
 describe('bandwidth', () => {
   const shaped = (text: string, spec: object = {}) =>
     pod(spec, { annotations: { 'kubernetes.io/egress-bandwidth': text } });

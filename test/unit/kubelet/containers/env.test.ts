@@ -3,10 +3,10 @@ import { describe, it } from 'node:test';
 import type { ConfigMap, Pod, Secret, Service } from '../../../../src/kube/index.ts';
 import {
   type AnyContainer,
+  defaultLimits,
   expand,
   goQuote,
   makeEnvironment,
-  defaultLimits,
   resourceField,
   serviceVariables,
 } from '../../../../src/kubelet/containers/index.ts';

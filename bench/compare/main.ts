@@ -5,11 +5,11 @@ import { parseArgs } from 'node:util';
 import { type Cluster, clusterUnavailable, createCluster } from '../../test/e2e/support/cluster.ts';
 import { ours } from './contender.ts';
 import { BUSY, machineFacts } from './machine.ts';
-import { type Measured, type MeasureOptions, measure } from './measure.ts';
+import { begin, bursts, finish, type MeasureOptions, type Side } from './measure.ts';
 import { original } from './original.ts';
 import { markdown, rows, text } from './report.ts';
 
-/** Runs every bench for the original agent and for this one, one after the other, against the same server. */
+/** Runs every bench for the original agent and for this one against the same server; bursts of pods in turn. */
 const { values } = parseArgs({
   options: {
     write: { type: 'boolean', default: false },
@@ -37,6 +37,9 @@ try {
   const theirs = first && (await side({ ...common, contender: first, hosts: ['n1', 'n2', 'n3'] }));
   const second = await ours(cluster);
   const own = await side({ ...common, contender: second, hosts: ['n4', 'n5', 'n6'] });
+  const sides = [...(theirs ? [theirs] : []), own];
+  await bursts(sides);
+  for (const each of sides) await finish(each);
   const table = rows(first && theirs && { name: first.name, figures: theirs.figures }, {
     name: second.name,
     figures: own.figures,
@@ -45,6 +48,7 @@ try {
   facts.push(
     `${second.name} with the host's ${own.runtime}, server: ${first?.name ?? `the ${cluster.server.kind}`} on the same machine`,
     `idle figures over ${values.idle} s, beginning 40 s after the pod was Ready, before any other pod ran`,
+    'bursts in turn on both nodes, medians of 3',
   );
   console.log(text(table));
   publish(`${markdown(table, facts)}\n`);
@@ -57,11 +61,11 @@ try {
 }
 process.exit();
 
-async function side(options: Omit<MeasureOptions, 'say'>): Promise<Measured> {
+async function side(options: Omit<MeasureOptions, 'say'>): Promise<Side> {
   const { contender, cluster: lab } = options;
   const say = (what: string) => console.error(`${contender.name}: ${what}`);
   try {
-    return await measure({ ...options, say });
+    return await begin({ ...options, say });
   } catch (error) {
     for (const host of options.hosts) console.error(tail(join(lab.lab.dir, `agent-${host}.log`)));
     throw error;

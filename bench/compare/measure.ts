@@ -22,12 +22,6 @@ export interface MeasureOptions {
   say: (text: string) => void;
 }
 
-export interface Measured {
-  figures: Figures;
-  /** `containerd://…` as the Node says. */
-  runtime: string;
-}
-
 interface PodsLine {
   readyMs: Spread;
   goneMs: Spread;
@@ -35,46 +29,88 @@ interface PodsLine {
 
 /** Time for what a burst leaves behind: collected garbage, statuses written, mounts gone. */
 const SETTLE_MS = 3_000;
+const ROUNDS = 3;
 const IDLE_SETTLE_MS = 40_000;
 
-/** Runs all benches for one agent; its hosts are switched off and its Nodes deleted at the end. */
-export async function measure(options: MeasureOptions): Promise<Measured> {
+/** One agent on the last of its hosts, with what was measured of it so far. */
+export interface Side {
+  options: MeasureOptions;
+  host: LabHost;
+  figures: Figures;
+  /** `containerd://…` as the Node says. */
+  runtime: string;
+}
+
+/** Joins with each host, and measures what a single pod and idleness cost on the last one. */
+export async function begin(options: MeasureOptions): Promise<Side> {
   const { cluster, contender, hosts, say } = options;
   const joins: number[] = [];
   let host: LabHost | undefined;
-  try {
-    for (const name of hosts) {
-      if (host) await retire(cluster, host);
-      host = await cluster.lab.boot(name);
-      contender.prepare(host);
-      joins.push(await joinTime(cluster, contender, host));
-      say(`joined in ${joins.at(-1)} ms`);
-      await sleep(SETTLE_MS);
-    }
-    if (host === undefined) throw new Error('no host to measure on');
-    const { status } = await cluster.api.get<{ status: { nodeInfo: { containerRuntimeVersion: string } } }>(
-      `/api/v1/nodes/${host.name}`,
-    );
-    const idle = await idleFigures({ ...options, host });
-    const pods = await podFigures({ ...options, host });
-    await sleep(IDLE_SETTLE_MS);
-    const after = agentProcesses(host).map(memoryOf);
-    const crowd = options.crowd ? await crowdFigures({ ...options, host }) : {};
-    return {
-      figures: {
-        join: quantile(joins, 0.5),
-        ...pods,
-        ...idle,
-        rssAfter: total(after, 'rss'),
-        pssAfter: total(after, 'pss'),
-        peak: total(after, 'peak'),
-        ...crowd,
-      },
-      runtime: status.nodeInfo.containerRuntimeVersion,
-    };
-  } finally {
+  for (const name of hosts) {
     if (host) await retire(cluster, host);
+    host = await cluster.lab.boot(name);
+    contender.prepare(host);
+    joins.push(await joinTime(cluster, contender, host));
+    say(`joined in ${joins.at(-1)} ms`);
+    await sleep(SETTLE_MS);
   }
+  if (host === undefined) throw new Error('no host to measure on');
+  const { status } = await cluster.api.get<{ status: { nodeInfo: { containerRuntimeVersion: string } } }>(
+    `/api/v1/nodes/${host.name}`,
+  );
+  const idle = await idleFigures({ ...options, host });
+  return {
+    options,
+    host,
+    figures: { join: quantile(joins, 0.5), ...idle },
+    runtime: status.nodeInfo.containerRuntimeVersion,
+  };
+}
+
+/**
+ * Bursts of pods on all sides in turn, several rounds: a machine's speed changes within minutes, and who is measured in
+ * its slow ones alone would look bad. Each figure is the median of its rounds.
+ */
+export async function bursts(sides: readonly Side[]): Promise<void> {
+  const seen = new Map<Side, Record<number, PodsLine[]>>();
+  for (const side of sides) {
+    await pods(side, 1); // whatever is done once, such as making the bridge
+    seen.set(side, { 1: [], 10: [], 40: [] });
+  }
+  for (let round = 0; round < ROUNDS; round++)
+    for (const count of [1, 10, 40]) for (const side of sides) seen.get(side)?.[count]?.push(await pods(side, count));
+  for (const [side, lines] of seen) {
+    const median = (count: number, of: (line: PodsLine) => number) => quantile((lines[count] ?? []).map(of), 0.5);
+    Object.assign(side.figures, {
+      pod1: median(1, (line) => line.readyMs.p50),
+      pods10: median(10, (line) => line.readyMs.p50),
+      pods10max: median(10, (line) => line.readyMs.max),
+      pods40: median(40, (line) => line.readyMs.p50),
+      pods40max: median(40, (line) => line.readyMs.max),
+      gone10: median(10, (line) => line.goneMs.p50),
+      gone40: median(40, (line) => line.goneMs.p50),
+    } satisfies Figures);
+  }
+}
+
+/** What is left after the bursts, and the crowd if it is asked for. */
+export async function finish({ options, host, figures }: Side): Promise<void> {
+  await sleep(IDLE_SETTLE_MS);
+  const after = agentProcesses(host).map(memoryOf);
+  Object.assign(figures, {
+    rssAfter: total(after, 'rss'),
+    pssAfter: total(after, 'pss'),
+    peak: total(after, 'peak'),
+    ...(options.crowd ? await crowdFigures({ ...options, host }) : {}),
+  } satisfies Figures);
+  await retire(options.cluster, host);
+}
+
+async function pods({ options: { cluster, say }, host }: Side, count: number): Promise<PodsLine> {
+  const line = await bench<PodsLine>(cluster, 'pods.ts', [host.name, String(count)]);
+  say(`${count} pod(s): Ready ${line.readyMs.p50}/${line.readyMs.max} ms, gone ${line.goneMs.p50} ms`);
+  await sleep(SETTLE_MS);
+  return line;
 }
 
 async function joinTime(cluster: Cluster, contender: Contender, host: LabHost): Promise<number> {
@@ -82,30 +118,6 @@ async function joinTime(cluster: Cluster, contender: Contender, host: LabHost): 
     LOG: join(cluster.lab.dir, `agent-${host.name}.log`),
   });
   return line.readyMs;
-}
-
-async function podFigures({ cluster, host, say }: MeasureOptions & { host: LabHost }): Promise<Figures> {
-  const pods = async (count: number) => {
-    const line = await bench<PodsLine>(cluster, 'pods.ts', [host.name, String(count)]);
-    say(`${count} pod(s): Ready ${line.readyMs.p50}/${line.readyMs.max} ms, gone ${line.goneMs.p50} ms`);
-    await sleep(SETTLE_MS);
-    return line;
-  };
-  await pods(1); // whatever is done once, such as making the bridge
-  const single = [await pods(1), await pods(1), await pods(1)];
-  const [ten, forty] = [await pods(10), await pods(40)];
-  return {
-    pod1: quantile(
-      single.map(({ readyMs }) => readyMs.p50),
-      0.5,
-    ),
-    pods10: ten.readyMs.p50,
-    pods10max: ten.readyMs.max,
-    pods40: forty.readyMs.p50,
-    pods40max: forty.readyMs.max,
-    gone10: ten.goneMs.p50,
-    gone40: forty.goneMs.p50,
-  };
 }
 
 async function idleFigures(options: MeasureOptions & { host: LabHost }): Promise<Figures> {

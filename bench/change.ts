@@ -4,7 +4,7 @@ import { spread } from './lib/stats.ts';
 
 /**
  * change.ts KUBECONFIG NODE TIMES [IMAGE]: a pod prints its ConfigMap's file whenever it differs from before; the ConfigMap
- * is changed TIMES times. One JSON line: {changeMs: {p50, p99, max}}: from PATCH to the new text in the pod's log, which is
+ * is changed TIMES times. One JSON line: {changeMs: {p50, p99, max}}: from PUT to the new text in the pod's log, which is
  * asked for every 50 ms.
  */
 const [kubeconfig, node, timesText, image = 'docker.io/library/busybox:latest'] = process.argv.slice(2);

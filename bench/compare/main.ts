@@ -48,7 +48,7 @@ try {
   facts.push(
     `${second.name} with the host's ${own.runtime}, server: ${first?.name ?? `the ${cluster.server.kind}`} on the same machine`,
     `idle figures over ${values.idle} s, beginning 40 s after the pod was Ready, before any other pod ran`,
-    'bursts in turn on both nodes, medians of 3',
+    `bursts${theirs ? ' in turn on both nodes' : ''}, medians of 3`,
   );
   console.log(text(table));
   publish(`${markdown(table, facts)}\n`);

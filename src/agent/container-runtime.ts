@@ -1,4 +1,4 @@
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import type { AgentConfig } from '../config/index.ts';
 import { type Clock, createBackoff, describeError, isAbort, type Logger } from '../core/index.ts';
 import { type Cri, createCri } from '../cri/index.ts';
@@ -33,7 +33,9 @@ export async function containerRuntime({
     pauseImage,
     ...(config.defaultRuntime ? { defaultRuntime: config.defaultRuntime } : {}),
     // No flannel, no CNI settings of ours: another network add-on brings its own (k3s pkg/agent/config).
-    ...(last?.flannelBackend === 'none' ? {} : { cni: cniOptions(paths) }),
+    ...(last?.flannelBackend === 'none'
+      ? {}
+      : { cni: { confDir: dirname(paths.conflist), own: { conflist: paths.conflist, plain: paths.plainConflist } } }),
     selinux: config.selinux,
     nonrootDevices: config.nonrootDevices,
     debug: config.debug,
@@ -46,10 +48,6 @@ export async function containerRuntime({
     log: log.child({ part: 'runtime' }),
   });
   return { cri, pauseImage };
-}
-
-function cniOptions({ conflist, plainConflist }: AgentPaths) {
-  return { confDir: dirname(conflist), confName: basename(conflist), plainConfDir: dirname(plainConflist) };
 }
 
 function withRegistry(image: string, registry: string): string {

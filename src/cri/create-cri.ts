@@ -72,11 +72,9 @@ export function createCri(options: CriOptions): Cri {
   const paths = containerdPaths(options);
   const external = options.externalEndpoint === undefined ? undefined : socketPath(options.externalEndpoint);
   const connection = createConnection(external ?? paths.socket);
-  const runtime = withPlainNetwork(createRuntimeService(connection), () => {
-    const { confDir, plainConfDir, confName } = options.cni ?? {};
-    if (!supervisor.prepared()?.plainNetwork || !confDir || !plainConfDir || !confName) return undefined;
-    return { conflist: join(confDir, confName), plain: join(plainConfDir, confName) };
-  });
+  const runtime = withPlainNetwork(createRuntimeService(connection), () =>
+    supervisor.prepared()?.plainNetwork ? options.cni?.own : undefined,
+  );
   const images = createImageService(connection);
   const supervisor =
     external === undefined

@@ -6,8 +6,6 @@ export interface ConflistQuestion {
   subnets: Subnets;
   networks: Subnets;
   mtu: number;
-  /** Bridge alone, for pods that have neither host ports nor bandwidth limits. */
-  plain?: boolean;
   /** Names of the plugins in the CNI folder; undefined if unknown. */
   plugins?: ReadonlySet<string>;
 }
@@ -21,7 +19,7 @@ export function gatewaysOf(subnets: Subnets): string[] {
  * The conflist that gives the same pod network as k3s's own, without the flannel plugin: what that plugin would tell
  * bridge is written here. 0.4.0 is the newest version that plugins 0.8 and the libcni of containerd 1.6 to 2.x all know.
  */
-export function conflistText({ subnets, networks, mtu, plain = false, plugins }: ConflistQuestion): string {
+export function conflistText({ subnets, networks, mtu, plugins }: ConflistQuestion): string {
   const conflist = {
     name: 'cbr0',
     cniVersion: '0.4.0',
@@ -43,17 +41,17 @@ export function conflistText({ subnets, networks, mtu, plain = false, plugins }:
             .map((cidr) => ({ dst: formatCidr(cidr) })),
         },
       },
-      ...(!plain && (plugins === undefined || plugins.has('portmap'))
+      ...(plugins === undefined || plugins.has('portmap')
         ? [{ type: 'portmap', capabilities: { portMappings: true } }]
         : []),
-      ...(!plain && plugins?.has('bandwidth') ? [{ type: 'bandwidth', capabilities: { bandwidth: true } }] : []),
+      ...(plugins?.has('bandwidth') ? [{ type: 'bandwidth', capabilities: { bandwidth: true } }] : []),
     ],
   };
   return `${JSON.stringify(conflist, null, 2)}\n`;
 }
 
 /** `/run/flannel/subnet.env`, as flannel pkg/subnet/subnet.go writes it. */
-export function subnetEnvText({ subnets, networks, mtu }: Omit<ConflistQuestion, 'plain' | 'plugins'>): string {
+export function subnetEnvText({ subnets, networks, mtu }: Omit<ConflistQuestion, 'plugins'>): string {
   const lines: string[] = [];
   for (const [family, prefix] of [
     [4, 'FLANNEL_'],

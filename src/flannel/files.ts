@@ -22,7 +22,7 @@ export async function writeCniFiles({ paths, cniConf, ...question }: CniFiles): 
   const plugins = await pluginsIn(paths.cniBin);
   // Before the other one: that turns the Node Ready, and pods may use either from then on.
   if (cniConf === undefined)
-    await publishIfChanged(paths.plainConflist, conflistText({ ...question, plain: true }), 0o600);
+    await publishIfChanged(paths.plainConflist, conflistText({ ...question, plugins: new Set() }), 0o600);
   else await rm(paths.plainConflist, { force: true });
   const conflist =
     cniConf === undefined

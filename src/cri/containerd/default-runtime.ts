@@ -25,10 +25,7 @@ const ANY_SPEC = [1, 14, 3] as const;
 export async function defaultRuntime(input: DefaultRuntimeInput): Promise<string | undefined> {
   const { asked, found, containerd, facts, exec, log } = input;
   if (asked !== undefined) {
-    mustBeThere(
-      asked,
-      found.map((runtime) => runtime.name),
-    );
+    mustBeThere(asked, found);
     return asked;
   }
   const crun = found.find((runtime) => runtime.name === 'crun');
@@ -57,11 +54,11 @@ async function tooOld(crun: string, containerd: ContainerdVersion, exec: Exec): 
   return undefined;
 }
 
-function mustBeThere(name: string, found: readonly string[]): void {
-  if (name === 'runc' || found.includes(name)) return;
+function mustBeThere(name: string, found: readonly ExtraRuntime[]): void {
+  if (name === 'runc' || found.some((runtime) => runtime.name === name)) return;
   throw new AgentError({
     code: 'RUNTIME_NOT_FOUND',
-    message: `the default runtime ${name} was not found; there are runc${found.map((n) => `, ${n}`).join('')}`,
+    message: `the default runtime ${name} was not found; there are ${['runc', ...found.map((runtime) => runtime.name)].join(', ')}`,
     remedy: `install ${name}, or leave out --default-runtime`,
   });
 }

@@ -3,7 +3,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import type { Logger } from '../../core/index.ts';
 import { type Exec, readText, writeIfChanged } from '../../host/index.ts';
-import { PLAIN_HANDLER } from '../plain-network.ts';
+import { type NetworkConfigs, PLAIN_HANDLER } from '../plain-network.ts';
 import {
   type ContainerdBinary,
   type ContainerdVersion,
@@ -43,10 +43,8 @@ export interface ContainerdOptions {
 export interface CniOptions {
   binDirs?: readonly string[];
   confDir: string;
-  /** Name of the agent's own file in `confDir` and `plainConfDir`. */
-  confName?: string;
-  /** Where a shorter configuration for pods that need no more lies, see {@link PLAIN_HANDLER}. */
-  plainConfDir?: string;
+  /** The agent's own configurations, the first of them in `confDir`; see {@link PLAIN_HANDLER}. */
+  own?: NetworkConfigs;
 }
 
 export interface ContainerdPaths {
@@ -137,7 +135,11 @@ export async function prepareContainerd(options: ContainerdOptions, deps: Prepar
       exec: deps.exec,
       log: deps.log,
     }),
-    cni: options.cni && { ...options.cni, binDirs: cni.binDirs },
+    cni: options.cni && {
+      binDirs: cni.binDirs,
+      confDir: options.cni.confDir,
+      ...(options.cni.own ? { plainConfDir: dirname(options.cni.own.plain) } : {}),
+    },
     systemdCgroup: useSystemdCgroup(facts),
     disableCgroup: cgroupsUnusable(facts),
     userNamespace: facts.userNamespace,

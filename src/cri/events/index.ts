@@ -55,7 +55,8 @@ const BLIND_RELIST_MS = 2_000;
  *
  * From containerd 2.0 on, CRI's GetContainerEvents, plus containerd's own events service for images and OOM kills.
  * Before (and for 1.7, whose CRI stream is one channel that all its readers share, so that `crictl events` would eat our
- * events), containerd's events service alone, whose exits are `early`. A runtime with neither is relisted. A stream that broke is opened again and followed by `resync`, as is every fifth minute.
+ * events), containerd's events service alone, whose exits are `early`. A runtime with neither is relisted. A stream that
+ * broke is opened again and followed by `resync`, as is every fifth minute.
  */
 export function createRuntimeEvents(options: RuntimeEventsOptions): RuntimeEventSource {
   const { connection, runtime, namespace = 'k8s.io', relistMs = RELIST_MS } = options;

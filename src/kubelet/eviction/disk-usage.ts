@@ -9,14 +9,14 @@ export interface DiskUse {
 
 /**
  * What a folder and all below it take on its own file system, as `du -x`: blocks, each file once however many names it
- * has, nothing behind links or mounts. `stopAbove`: no need to count on beyond that many bytes. What vanishes meanwhile
- * counts as nothing; an absent folder is empty.
+ * has, nothing behind links or mounts. `maxFiles`: whoever has more gets a lower bound. What vanishes meanwhile counts as
+ * nothing; an absent folder is empty.
  */
 export async function diskUsage(
   root: string,
-  options: { stopAbove?: number; signal?: AbortSignal } = {},
+  options: { maxFiles?: number; signal?: AbortSignal } = {},
 ): Promise<DiskUse> {
-  const { stopAbove = Number.POSITIVE_INFINITY, signal } = options;
+  const { maxFiles = Number.POSITIVE_INFINITY, signal } = options;
   const total: DiskUse = { bytes: 0, inodes: 0 };
   const top = await attributes(root);
   if (top === undefined) return total;
@@ -35,7 +35,7 @@ export async function diskUsage(
         seen.add(found.ino);
       }
       add(total, found);
-      if (total.bytes > stopAbove) return total;
+      if (total.inodes >= maxFiles) return total;
     }
   }
   return total;

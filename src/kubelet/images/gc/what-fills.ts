@@ -1,7 +1,7 @@
-import { lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { realpath, stat } from 'node:fs/promises';
 import type { CriImage, ImageService } from '../../../cri/types.ts';
 import type { FilesystemUse } from '../../../hardware/index.ts';
+import { diskUsage } from '../../eviction/disk-usage.ts';
 
 export interface FillsInput {
   images: readonly CriImage[];
@@ -31,7 +31,7 @@ export async function whatFills({ images, used, disk, service, folders, root }: 
     ['unpacked images and what containers wrote', unpacked],
     ['downloaded image layers', packed],
   ];
-  const device = (await lstat(root).catch(() => undefined))?.dev;
+  const device = (await stat(root).catch(() => undefined))?.dev;
   for (const [name, path] of Object.entries(folders)) parts.push([name, await sizeOf(path, device)]);
   const rest = total - parts.reduce((sum, [, size]) => sum + size, 0);
   if (rest > 0) parts.push(['other files', rest]);
@@ -46,21 +46,14 @@ export async function whatFills({ images, used, disk, service, folders, root }: 
   return `${of}${list}.${biggest.length > 0 ? ` Biggest images in use: ${biggest.join(', ')}.` : ''}`;
 }
 
-/** Bytes on disk below a folder, on that device only; links are not followed. */
+/** Bytes of a folder if it lies on that device; what can't be measured is among the other files. */
 async function sizeOf(path: string, device: number | undefined): Promise<number> {
-  let bytes = 0;
-  let left = MAX_FILES;
-  const folders = [path];
-  for (let folder = folders.pop(); folder !== undefined && left > 0; folder = folders.pop())
-    for (const name of await readdir(folder).catch(() => [])) {
-      if (left-- <= 0) break;
-      const at = join(folder, name);
-      const facts = await lstat(at).catch(() => undefined);
-      if (facts === undefined || (device !== undefined && facts.dev !== device)) continue;
-      bytes += facts.blocks * 512;
-      if (facts.isDirectory()) folders.push(at);
-    }
-  return bytes;
+  try {
+    if (device !== undefined && (await stat(path)).dev !== device) return 0;
+    return (await diskUsage(await realpath(path), { maxFiles: MAX_FILES })).bytes;
+  } catch {
+    return 0;
+  }
 }
 
 function mebibytes(bytes: number): string {

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { AgentError, silentLogger } from '../../../../src/core/index.ts';
@@ -270,5 +273,28 @@ describe('what fills the disk', () => {
       text,
       'Of 8.0 GiB, 7.0 GiB are used: unpacked images and what containers wrote 3.0 GiB, downloaded image layers 2.0 GiB, other files 2.0 GiB. Biggest images in use: r.test/big:1 2.0 GiB.',
     );
+  });
+
+  it('counts folders behind links, and only those on the disk of the images', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'kat-fills-'));
+    try {
+      await mkdir(join(dir, 'disk/logs'), { recursive: true });
+      await writeFile(join(dir, 'disk/logs/0.log'), Buffer.alloc(3 * 2 ** 20, 1));
+      await symlink(join(dir, 'disk'), join(dir, 'link'));
+      await symlink(join(dir, 'disk/logs'), join(dir, 'logs'));
+      const told = (root: string) =>
+        whatFills({
+          images: [],
+          used: new Set(),
+          disk: { total: 8 * 2 ** 20, available: 5 * 2 ** 20, inodes: 0, inodesFree: 0 },
+          service: { imageFsInfo: async () => ({ imageFilesystems: [], containerFilesystems: [] }) },
+          folders: { 'container logs': join(dir, 'logs') },
+          root,
+        });
+      assert.equal(await told(join(dir, 'link')), 'Of 8 MiB, 3 MiB are used: container logs 3 MiB.');
+      assert.equal(await told('/proc'), 'Of 8 MiB, 3 MiB are used: other files 3 MiB.');
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
   });
 });

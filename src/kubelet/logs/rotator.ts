@@ -1,5 +1,13 @@
 import { statSync } from 'node:fs';
-import { type Clock, type Component, describeError, errorCode, isAbort, type Logger } from '../../core/index.ts';
+import {
+  type Clock,
+  type Component,
+  describeError,
+  errorCode,
+  isAbort,
+  type Logger,
+  sayOnce,
+} from '../../core/index.ts';
 import type { RuntimeService } from '../../cri/types.ts';
 import { rotateLog } from './rotate.ts';
 
@@ -45,8 +53,7 @@ export class LogRotator implements Component {
   readonly #options: LogRotatorOptions;
   readonly #policy: Required<LogRotationPolicy>;
   readonly #abort = new AbortController();
-  /** By path: what was last said about it. */
-  readonly #complaints = new Map<string, string>();
+  readonly #once = sayOnce();
   #cancel: () => void = () => {};
   #round: Promise<void> = Promise.resolve();
 
@@ -77,13 +84,7 @@ export class LogRotator implements Component {
   /** One look at all logs. Never rejects. */
   async look(): Promise<void> {
     const due: RunningLog[] = [];
-    const paths = new Set<string>();
-    for (const log of this.#options.running()) {
-      if (log.path === '') continue;
-      paths.add(log.path);
-      if (this.#isDue(log.path)) due.push(log);
-    }
-    for (const path of this.#complaints.keys()) if (!paths.has(path)) this.#complaints.delete(path);
+    for (const log of this.#options.running()) if (log.path !== '' && this.#isDue(log.path)) due.push(log);
     const lane = async () => {
       for (let log = due.pop(); log !== undefined && !this.#abort.signal.aborted; log = due.pop())
         await this.#settle(log);
@@ -125,8 +126,6 @@ export class LogRotator implements Component {
   /** Once for each fault of a log: a full disk would else fill the journal too. */
   #complain(path: string, what: string, error: unknown): void {
     const why = describeError(error);
-    if (this.#complaints.get(path) === why) return;
-    this.#complaints.set(path, why);
-    this.#options.log.warn(what, { path, error: why });
+    if (this.#once.changed(path, why)) this.#options.log.warn(what, { path, error: why });
   }
 }

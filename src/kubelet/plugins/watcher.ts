@@ -11,6 +11,7 @@ import {
   errorCode,
   isAbort,
   type Logger,
+  sayOnce,
 } from '../../core/index.ts';
 import type { PluginInfo } from './registration.ts';
 
@@ -46,6 +47,8 @@ interface Known {
 const MAX_PLUGINS = 256;
 /** Registrars make the socket and serve it in two steps. */
 const SETTLE_MS = 100;
+/** A folder that can't be watched, as on a host that is out of inotify watches, is looked at so often. */
+const RECHECK_MS = 30_000;
 
 /**
  * Registers the plugins whose sockets appear in the registry folder (kubelet pkg/kubelet/pluginmanager), forgets those
@@ -54,14 +57,19 @@ const SETTLE_MS = 100;
 export function createPluginWatcher(options: PluginWatcherOptions): Component {
   const { directory, handlers, clock, log } = options;
   const known = new Map<string, Known>();
+  const once = sayOnce();
   const abort = new AbortController();
   let life: AbortSignal = abort.signal;
   let watcher: FSWatcher | undefined;
   let cancelTimer: (() => void) | undefined;
-  const work = new Coalescer(() => reconcile());
+  let cancelSettle: (() => void) | undefined;
+  const work = new Coalescer(() => reconcile().catch(fault).finally(arm));
 
   async function reconcile(): Promise<void> {
     if (life.aborted) return;
+    await mkdir(directory, { recursive: true, mode: 0o750 });
+    // First the watch, then the look; anew each time, since the folder may be another one of its name by now.
+    follow();
     const found = await sockets(directory);
     for (const [socket, entry] of known)
       if (found.get(socket) !== entry.made) {
@@ -79,7 +87,31 @@ export function createPluginWatcher(options: PluginWatcherOptions): Component {
       known.set(socket, entry);
       if (entry.info === undefined && !entry.asked && entry.retryAt <= clock.monotonic()) ask(socket, entry);
     }
-    arm();
+  }
+
+  function follow(): void {
+    watcher?.close();
+    watcher = undefined;
+    if (life.aborted) return;
+    try {
+      watcher = watch(directory, { persistent: false }, settle);
+      watcher.on('error', settle);
+    } catch (error) {
+      fault(error);
+    }
+  }
+
+  function fault(error: unknown): void {
+    const text = describeError(error);
+    if (once.changed(directory, text))
+      log.warn('plugins can not be watched; their folder is looked at now and then', { error: text });
+  }
+
+  function settle(): void {
+    cancelSettle ??= clock.after(SETTLE_MS, () => {
+      cancelSettle = undefined;
+      work.poke();
+    });
   }
 
   function ask(socket: string, entry: Known): void {
@@ -125,6 +157,7 @@ export function createPluginWatcher(options: PluginWatcherOptions): Component {
     cancelTimer?.();
     cancelTimer = undefined;
     const due = [...known.values()].filter((e) => e.info === undefined && !e.asked).map((e) => e.retryAt);
+    if (!watcher) due.push(clock.monotonic() + RECHECK_MS);
     if (due.length === 0 || life.aborted) return;
     cancelTimer = clock.after(Math.max(SETTLE_MS, Math.min(...due) - clock.monotonic()), () => work.poke());
   }
@@ -132,24 +165,15 @@ export function createPluginWatcher(options: PluginWatcherOptions): Component {
   return {
     async start(signal) {
       life = AbortSignal.any([signal, abort.signal]);
-      await mkdir(directory, { recursive: true, mode: 0o750 });
-      let waiting = false;
-      watcher = watch(directory, { persistent: false }, () => {
-        if (waiting) return;
-        waiting = true;
-        clock.after(SETTLE_MS, () => {
-          waiting = false;
-          work.poke();
-        });
-      });
-      watcher.on('error', (error) => log.warn('plugins can not be watched', { error: describeError(error) }));
       work.poke();
+      await work.idle();
     },
     async stop() {
       abort.abort();
-      watcher?.close();
       cancelTimer?.();
+      cancelSettle?.();
       await work.idle();
+      watcher?.close();
     },
   };
 }

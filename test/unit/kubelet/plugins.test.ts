@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,5 +85,39 @@ describe('the plugin registry', () => {
     await until('registered once more', () => again.notices.length === 2);
     again.kill();
     await until('gone', () => seen.filter((s) => s === '-again').length >= 1);
+  });
+
+  it('finds plugins in a folder that was removed and made anew', async () => {
+    await rm(join(dir, 'registry'), { recursive: true });
+    await until('there is a folder again', () => fs.existsSync(join(dir, 'registry')));
+    const late = plugin('late');
+    await late.start();
+    await until('registered', () => late.notices.length === 1);
+    late.kill();
+    await until('gone', () => seen.includes('-late'));
+  });
+
+  it('finds plugins on a host that is out of inotify watches', async (t) => {
+    t.mock.method(fs, 'watch', () => {
+      throw Object.assign(new Error('System limit for number of file watchers reached'), { code: 'ENOSPC' });
+    });
+    syncBuiltinESMExports();
+    t.after(() => {
+      t.mock.restoreAll();
+      syncBuiltinESMExports();
+    });
+    const found: string[] = [];
+    const watcher = createPluginWatcher({
+      directory: join(dir, 'unwatched'),
+      handlers: { CSIPlugin: { register: async (info) => void found.push(info.name), unregister() {} } },
+      clock: { ...systemClock, after: (ms, fn) => systemClock.after(Math.min(ms, 20), fn) },
+      log: silentLogger,
+    });
+    await watcher.start(stop.signal);
+    const unseen = createCsiDriver({ name: 'unseen', dir: join(dir, 'unseen'), registry: join(dir, 'unwatched') });
+    await unseen.start();
+    await until('registered', () => found.includes('unseen'));
+    unseen.kill();
+    await watcher.stop();
   });
 });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { access, chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { errorCode } from '../core/index.ts';
 import { sweepBeside, temporaryPath } from './temporary.ts';
 
@@ -34,7 +34,7 @@ export async function listTree(dir: string): Promise<string[] | undefined> {
   const found: string[] = [];
   try {
     for (const entry of await readdir(dir, { recursive: true, withFileTypes: true }))
-      if (!entry.isDirectory()) found.push(`${entry.parentPath}/${entry.name}`.slice(dir.length + 1));
+      if (!entry.isDirectory()) found.push(relative(dir, join(entry.parentPath, entry.name)));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     throw error;

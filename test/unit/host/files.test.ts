@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
   createLogger,
   hostExec,
+  listTree,
   publishIfChanged,
   readState,
   readText,
@@ -13,6 +14,7 @@ import {
   writeIfChanged,
   writeState,
 } from '../../../src/host/index.ts';
+import { sweepBeside, temporaryPath } from '../../../src/host/temporary.ts';
 
 let dir = '';
 before(async () => {
@@ -47,6 +49,25 @@ test('what a power cut left beside a file is removed once, but never what somebo
     await Promise.all(['a', 'b', 'c'].map((name) => write(join(other, name), 'x', 0o600)));
     assert.deepEqual(await readdir(other), ['a', 'b', 'c']);
   }
+});
+
+test('a folder that is looked through again keeps what this process writes in it', async () => {
+  const path = join(dir, 'again', 'file');
+  await mkdir(join(dir, 'again'));
+  await sweepBeside(path);
+  const [own, left] = [temporaryPath(path), `${path}.tmp-4194305-0a1b2c3d`];
+  for (const name of [own, left]) await writeFile(name, '');
+  await Promise.all(Array.from({ length: 1_000 }, (_, i) => sweepBeside(join(dir, 'pods', String(i), 'file'))));
+  await sweepBeside(path);
+  assert.deepEqual(await readdir(join(dir, 'again')), [basename(own)]);
+});
+
+test('a tree is listed by paths relative to it, however its folder is written', async () => {
+  await mkdir(join(dir, 'tree/sub/deep'), { recursive: true });
+  for (const path of ['a', 'sub/b', 'sub/deep/c']) await writeFile(join(dir, 'tree', path), '');
+  for (const way of ['tree', 'tree/', './tree', 'tree//', 'tree/sub/../'])
+    assert.deepEqual((await listTree(`${dir}/${way}`))?.sort(), ['a', 'sub/b', 'sub/deep/c'], way);
+  assert.equal(await listTree(join(dir, 'no tree')), undefined);
 });
 
 test('a file that already says so is not written again', async () => {

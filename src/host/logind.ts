@@ -50,9 +50,12 @@ export async function connectLogind(bus = SYSTEM_BUS, override = OVERRIDE): Prom
       });
     },
     onShutdown: (handler) =>
-      connection.subscribe({ interface: MANAGER, member: 'PrepareForShutdown', path: LOGIND.path }, ([begins]) => {
-        if (typeof begins === 'boolean') handler(begins);
-      }),
+      connection.subscribe(
+        { sender: LOGIND.destination, path: LOGIND.path, interface: MANAGER, member: 'PrepareForShutdown' },
+        ([begins]) => {
+          if (typeof begins === 'boolean') handler(begins);
+        },
+      ),
     closed: connection.closed,
     close: () => connection.close(),
   };

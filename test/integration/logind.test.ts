@@ -36,10 +36,12 @@ after(() => {
   rmSync(dir, { recursive: true });
 });
 
-/** Speaks for logind and systemd on the bus: answers what it is asked, and tells of shutdowns. */
-async function fakeLogind() {
+/** Speaks for logind and systemd on the bus, if those are its names: answers what it is asked, and tells of shutdowns. */
+async function fakeLogind(names: readonly [string, string] = ['org.freedesktop.login1', 'org.freedesktop.systemd1']) {
   const socket = createConnection(bus);
   const asked: string[] = [];
+  let asker = '';
+  const answers = new Map<number, () => void>();
   let delayUs = 5_000_000n;
   let serial = 0;
   let data = Buffer.alloc(0);
@@ -63,8 +65,7 @@ async function fakeLogind() {
   socket.once('data', () => {
     socket.write('BEGIN\r\n');
     own('Hello', '', []);
-    own('RequestName', 'su', ['org.freedesktop.login1', 4]);
-    own('RequestName', 'su', ['org.freedesktop.systemd1', 4]);
+    for (const name of names) own('RequestName', 'su', [name, 4]);
     socket.on('data', (chunk) => {
       data = Buffer.concat([data, chunk as Buffer]);
       for (;;) {
@@ -73,7 +74,9 @@ async function fakeLogind() {
         const message = decodeMessage(data.subarray(0, length));
         data = data.subarray(length);
         if (message.type === 2 && message.replySerial === 3) ready();
+        if (message.type === 2) answers.get(message.replySerial ?? 0)?.();
         if (message.type !== 1) continue;
+        asker = message.sender ?? '';
         asked.push(`${message.interface}.${message.member} ${message.body.join(' ')}`);
         const reply = { type: 2, replySerial: message.serial, destination: message.sender ?? '' };
         if (message.member === 'Get') send({ ...reply, signature: 'v', body: [{ signature: 't', value: delayUs }] });
@@ -87,8 +90,18 @@ async function fakeLogind() {
   await isReady;
   return {
     asked,
-    tell: (begins: boolean) =>
+    get asker() {
+      return asker;
+    },
+    /** Resolves when the bus has passed on what was sent before. */
+    passedOn: () =>
+      new Promise<void>((resolve) => {
+        answers.set(serial + 1, resolve);
+        own('GetId', '', []);
+      }),
+    tell: (begins: boolean, destination = '') =>
       send({
+        destination,
         type: 4,
         path: '/org/freedesktop/login1',
         interface: 'org.freedesktop.login1.Manager',
@@ -118,6 +131,11 @@ test('logind is asked and listened to over a real message bus', { skip: missing 
     told.push(begins);
     next();
   });
+  const impostor = await fakeLogind(['kat.first', 'kat.second']);
+  impostor.tell(true);
+  impostor.tell(true, peer.asker);
+  await impostor.passedOn();
+  impostor.end();
   for (const begins of [true, false]) {
     const arrived = new Promise<void>((resolve) => {
       next = resolve;

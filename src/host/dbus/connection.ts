@@ -22,15 +22,20 @@ export interface DBusCall {
   body?: readonly DBusValue[];
 }
 
+export interface DBusSignal {
+  /** Name of who sends it: everybody may send signals to everybody. */
+  sender: string;
+  path: string;
+  interface: string;
+  member: string;
+}
+
 /** A client of a message bus. */
 export interface DBusConnection {
   /** The answer's values. Throws `DBUS_CALL` for an error of the other side, `DBUS_CLOSED` if there is no answer. */
   call(call: DBusCall): Promise<readonly DBusValue[]>;
-  /** Calls `handler` with each signal of that name from now on. */
-  subscribe(
-    match: { interface: string; member: string; path: string },
-    handler: (body: readonly DBusValue[]) => void,
-  ): Promise<void>;
+  /** Calls `handler` with each signal of that name and sender from now on. */
+  subscribe(match: DBusSignal, handler: (body: readonly DBusValue[]) => void): Promise<void>;
   /** Resolves with the reason when the connection has ended. */
   readonly closed: Promise<string>;
   close(): void;
@@ -112,12 +117,10 @@ class Bus implements DBusConnection {
     });
   }
 
-  async subscribe(
-    match: { interface: string; member: string; path: string },
-    handler: (body: readonly DBusValue[]) => void,
-  ): Promise<void> {
+  async subscribe(match: DBusSignal, handler: (body: readonly DBusValue[]) => void): Promise<void> {
     this.#handlers.push({ ...match, handler });
-    const rule = `type='signal',interface='${match.interface}',member='${match.member}',path='${match.path}'`;
+    const parts = (['sender', 'path', 'interface', 'member'] as const).map((part) => `${part}='${match[part]}'`);
+    const rule = ["type='signal'", ...parts].join();
     await this.call({ ...BUS, member: 'AddMatch', signature: 's', body: [rule] });
   }
 
@@ -151,6 +154,7 @@ class Bus implements DBusConnection {
 
   #take(message: DBusMessage): void {
     if (message.type === SIGNAL) {
+      if (message.destination !== undefined) return; // to us alone: no rule of ours has looked at who sent it
       for (const { interface: name, member, handler } of this.#handlers)
         if (message.interface === name && message.member === member) handler(message.body);
       return;

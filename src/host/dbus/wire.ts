@@ -124,6 +124,8 @@ function typeEnd(signature: string, at: number, depth: number): number {
   if (type === '(' || type === '{') {
     const close = type === '(' ? ')' : '}';
     let i = at + 1;
+    // One of nothing takes no bytes: an array of them would never end.
+    if (signature[i] === close) throw new Error('a malformed D-Bus signature');
     while (signature[i] !== close) i = typeEnd(signature, i, depth + 1);
     return i + 1;
   }

@@ -96,5 +96,6 @@ test('bytes of a broken bus are an error, never a hang', () => {
 
 test('signatures are split at their types', () => {
   assert.deepEqual(splitSignature('sa{sv}(uay)au'), ['s', 'a{sv}', '(uay)', 'au']);
-  for (const bad of ['a', '(s', 'z', '('.repeat(80)]) assert.throws(() => splitSignature(bad), /malformed/);
+  for (const bad of ['a', '(s', 'z', '('.repeat(80), '()', 'a()', 'a{}'])
+    assert.throws(() => splitSignature(bad), /malformed/);
 });

@@ -1,5 +1,7 @@
 import {
+  type Backoff,
   type Clock,
+  Coalescer,
   type Component,
   createBackoff,
   describeError,
@@ -34,7 +36,7 @@ interface Entry {
   status: PodStatus | undefined;
   /** When it may be tried again after a failure, milliseconds (monotonic). */
   notBefore: number;
-  backoff: ReturnType<typeof createBackoff>;
+  backoff: Backoff;
 }
 
 /**
@@ -48,10 +50,9 @@ export class MirrorKeeper implements Component {
   readonly #entries = new Map<string, Entry>();
   readonly #once = sayOnce();
   readonly #abort = new AbortController();
+  readonly #work = new Coalescer(() => this.#reconcile());
   #writer: Writer | undefined;
   #synced = false;
-  #running = false;
-  #again = false;
   #cancel: (() => void) | undefined;
   #unsubscribe: (() => void) | undefined;
 
@@ -122,17 +123,12 @@ export class MirrorKeeper implements Component {
   /** What a static pod's worker writes its status through: it goes to the mirror, or waits for there to be one. */
   statusWriter(writer: Writer): Writer {
     this.#writer = writer;
-    const mirrorOf = (pod: Pod): Pod | undefined => {
-      const entry = this.#entries.get(nameOf(pod));
-      return entry && isWanted(entry, pod) && fits(entry) ? entry.mirror : undefined;
-    };
     return {
       set: (pod, status, delayMs) => {
         const entry = this.#entries.get(nameOf(pod));
         if (entry === undefined || !isWanted(entry, pod)) return;
         entry.status = status;
-        const mirror = mirrorOf(pod);
-        if (mirror) writer.set(mirror, status, delayMs);
+        if (entry.mirror && fits(entry)) writer.set(entry.mirror, status, delayMs);
       },
       observe: () => {},
       flush: async () => {},
@@ -142,28 +138,20 @@ export class MirrorKeeper implements Component {
   }
 
   poke(): void {
-    if (!this.#synced || this.#abort.signal.aborted) return;
-    this.#again = true;
-    if (this.#running) return;
-    this.#running = true;
-    void this.#reconcile().finally(() => {
-      this.#running = false;
-    });
+    if (this.#synced) this.#work.poke();
   }
 
   async #reconcile(): Promise<void> {
-    while (this.#again && !this.#abort.signal.aborted) {
-      this.#again = false;
-      this.#cancel?.();
-      let next = Number.POSITIVE_INFINITY;
-      for (const [name, entry] of this.#entries) {
-        if (entry.own.length === 0 && entry.mirror === undefined) this.#entries.delete(name);
-        else if (entry.notBefore <= this.#options.clock.monotonic()) await this.#settle(name, entry);
-        if (entry.notBefore > this.#options.clock.monotonic()) next = Math.min(next, entry.notBefore);
-      }
-      if (next !== Number.POSITIVE_INFINITY)
-        this.#cancel = this.#options.clock.after(next - this.#options.clock.monotonic(), () => this.poke());
+    const { clock } = this.#options;
+    if (this.#abort.signal.aborted) return;
+    this.#cancel?.();
+    let next = Number.POSITIVE_INFINITY;
+    for (const [name, entry] of this.#entries) {
+      if (entry.own.length === 0 && entry.mirror === undefined) this.#entries.delete(name);
+      else if (entry.notBefore <= clock.monotonic()) await this.#settle(name, entry);
+      if (entry.notBefore > clock.monotonic()) next = Math.min(next, entry.notBefore);
     }
+    if (next !== Number.POSITIVE_INFINITY) this.#cancel = clock.after(next - clock.monotonic(), () => this.poke());
   }
 
   async #settle(name: string, entry: Entry): Promise<void> {

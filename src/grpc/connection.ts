@@ -10,6 +10,16 @@ export interface Method {
   readonly response: string;
 }
 
+/** Names the methods of one service, such as `csi.v1.Node`. What answers nothing answers the schema's `Empty`. */
+export function methodsOf(service: string, schema: Schema) {
+  return (name: string, request: string, response = 'Empty'): Method => ({
+    path: `/${service}/${name}`,
+    schema,
+    request,
+    response,
+  });
+}
+
 /** gRPC metadata: lower-case names. */
 export type Headers = Readonly<Record<string, string>>;
 

@@ -2,6 +2,7 @@ import { AgentError } from '../../core/index.ts';
 import * as grpc from '../../grpc/index.ts';
 
 export type { Connection, Method, StreamOptions } from '../../grpc/index.ts';
+export { methodsOf } from '../../grpc/index.ts';
 
 /** The connection to a runtime's socket. Errors as `types.ts` says: `CRI_` and gRPC's status. */
 export function createConnection(socket: string): grpc.Connection {

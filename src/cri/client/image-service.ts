@@ -1,11 +1,9 @@
 import { criSchema } from '../proto/cri.ts';
 import type { CallOptions, CriImage, ImageService } from '../types.ts';
-import type { Connection, Method } from './connection.ts';
+import { type Connection, type Method, methodsOf } from './connection.ts';
 import { type RawFilesystemUsage, toFilesystemUsage } from './filesystem-usage.ts';
 
-function method(name: string, request: string, response = 'Empty'): Method {
-  return { path: `/runtime.v1.ImageService/${name}`, schema: criSchema, request, response };
-}
+const method = methodsOf('runtime.v1.ImageService', criSchema);
 
 const LIST = method('ListImages', 'ListImagesRequest', 'ListImagesResponse');
 const STATUS = method('ImageStatus', 'ImageRequest', 'ImageStatusResponse');

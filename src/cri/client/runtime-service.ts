@@ -12,12 +12,10 @@ import type {
   RuntimeStatus,
   RuntimeVersion,
 } from '../types.ts';
-import type { Connection, Method } from './connection.ts';
+import { type Connection, type Method, methodsOf } from './connection.ts';
 import { type RawFilesystemUsage, toFilesystemUsage } from './filesystem-usage.ts';
 
-function method(name: string, request: string, response = 'Empty'): Method {
-  return { path: `/runtime.v1.RuntimeService/${name}`, schema: criSchema, request, response };
-}
+const method = methodsOf('runtime.v1.RuntimeService', criSchema);
 
 const METHODS = {
   version: method('Version', 'VersionRequest', 'VersionResponse'),

@@ -8,7 +8,7 @@ import {
   silentLogger,
   systemClock,
 } from '../../core/index.ts';
-import { type Connection, inNamespace, type Method } from '../client/connection.ts';
+import { type Connection, inNamespace, methodsOf } from '../client/connection.ts';
 import { containerdSchema } from '../proto/containerd.ts';
 import { criSchema } from '../proto/cri.ts';
 import type { RuntimeEvent, RuntimeEvents, RuntimeService } from '../types.ts';
@@ -33,18 +33,12 @@ export interface RuntimeEventSource extends RuntimeEvents {
   source(): 'none' | 'cri' | 'containerd' | 'relist';
 }
 
-const SUBSCRIBE: Method = {
-  path: '/containerd.services.events.v1.Events/Subscribe',
-  schema: containerdSchema,
-  request: 'SubscribeRequest',
-  response: 'Envelope',
-};
-const CRI_EVENTS: Method = {
-  path: '/runtime.v1.RuntimeService/GetContainerEvents',
-  schema: criSchema,
-  request: 'Empty',
-  response: 'ContainerEvent',
-};
+const SUBSCRIBE = methodsOf('containerd.services.events.v1.Events', containerdSchema)(
+  'Subscribe',
+  'SubscribeRequest',
+  'Envelope',
+);
+const CRI_EVENTS = methodsOf('runtime.v1.RuntimeService', criSchema)('GetContainerEvents', 'Empty', 'ContainerEvent');
 
 const RELIST_MS = 5 * 60_000;
 /** For a runtime that has no event stream at all. */

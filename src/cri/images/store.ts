@@ -1,5 +1,5 @@
 import { errorCode } from '../../core/index.ts';
-import { type Connection, inNamespace, type Method } from '../client/connection.ts';
+import { type Connection, inNamespace, type Method, methodsOf } from '../client/connection.ts';
 import { containerdSchema } from '../proto/containerd.ts';
 
 /** An image record of containerd (not CRI's view: one record a name). */
@@ -23,17 +23,15 @@ export interface ImageStore {
   labelSources(image: StoredImage, sources: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void>;
 }
 
-function method(service: string, name: string, request: string, response = 'Empty'): Method {
-  return { path: `/containerd.services.${service}/${name}`, schema: containerdSchema, request, response };
-}
-
-const LIST = method('images.v1.Images', 'List', 'ListImagesRequest', 'ListImagesResponse');
-const CREATE = method('images.v1.Images', 'Create', 'ImageRequest');
-const UPDATE = method('images.v1.Images', 'Update', 'ImageRequest');
-const INFO = method('content.v1.Content', 'Info', 'InfoRequest', 'InfoResponse');
-const UPDATE_INFO = method('content.v1.Content', 'Update', 'UpdateInfoRequest');
-const STATUSES = method('content.v1.Content', 'ListStatuses', 'ListStatusesRequest', 'ListStatusesResponse');
-const READ = method('content.v1.Content', 'Read', 'ReadRequest', 'ReadResponse');
+const images = methodsOf('containerd.services.images.v1.Images', containerdSchema);
+const content = methodsOf('containerd.services.content.v1.Content', containerdSchema);
+const LIST = images('List', 'ListImagesRequest', 'ListImagesResponse');
+const CREATE = images('Create', 'ImageRequest');
+const UPDATE = images('Update', 'ImageRequest');
+const INFO = content('Info', 'InfoRequest', 'InfoResponse');
+const UPDATE_INFO = content('Update', 'UpdateInfoRequest');
+const STATUSES = content('ListStatuses', 'ListStatusesRequest', 'ListStatusesResponse');
+const READ = content('Read', 'ReadRequest', 'ReadResponse');
 
 const MAX_MANIFEST = 4 * 1024 * 1024;
 

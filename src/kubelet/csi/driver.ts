@@ -1,5 +1,5 @@
 import { AgentError } from '../../core/index.ts';
-import { createConnection, type Method } from '../../grpc/index.ts';
+import { createConnection, type Method, methodsOf } from '../../grpc/index.ts';
 import {
   csiSchema,
   type ExpandRequest,
@@ -31,9 +31,7 @@ export interface Driver {
 const TIMEOUT_MS = 120_000;
 const INFO_TIMEOUT_MS = 60_000;
 
-function method(name: string, request: string, response = 'Empty'): Method {
-  return { path: `/csi.v1.Node/${name}`, schema: csiSchema, request, response };
-}
+const method = methodsOf('csi.v1.Node', csiSchema);
 
 const METHODS = {
   info: method('NodeGetInfo', 'Empty', 'NodeInfo'),

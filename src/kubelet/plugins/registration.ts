@@ -1,5 +1,5 @@
 import { AgentError } from '../../core/index.ts';
-import { type Connection, createConnection, defineSchema, type Method } from '../../grpc/index.ts';
+import { type Connection, createConnection, defineSchema, methodsOf } from '../../grpc/index.ts';
 
 /** kubelet pluginregistration v1 (k8s.io/kubelet/pkg/apis/pluginregistration). */
 export const registrationSchema = defineSchema({
@@ -11,18 +11,9 @@ export const registrationSchema = defineSchema({
   },
 });
 
-const GET_INFO: Method = {
-  path: '/pluginregistration.Registration/GetInfo',
-  schema: registrationSchema,
-  request: 'Empty',
-  response: 'PluginInfo',
-};
-const NOTIFY: Method = {
-  path: '/pluginregistration.Registration/NotifyRegistrationStatus',
-  schema: registrationSchema,
-  request: 'Status',
-  response: 'Empty',
-};
+const method = methodsOf('pluginregistration.Registration', registrationSchema);
+const GET_INFO = method('GetInfo', 'Empty', 'PluginInfo');
+const NOTIFY = method('NotifyRegistrationStatus', 'Status');
 
 /** What a plugin says of itself. */
 export interface PluginInfo {
@@ -34,7 +25,7 @@ export interface PluginInfo {
   supportedVersions: string[];
 }
 
-/** A plugin answers within a second or is asked again later (upstream's dial timeout is 10 s). */
+/** A plugin that takes longer is asked again later (upstream's dial timeout). */
 const ANSWER_MS = 10_000;
 
 /**

@@ -50,6 +50,8 @@ export interface NodeShutdownOptions {
 const MESSAGE = 'Pod was terminated in response to imminent node shutdown.';
 /** For the last statuses to reach the server, once all pods have ended. */
 const FAREWELL_MS = 2_000;
+/** What worked this long is tried again at once when it ends. */
+const STEADY_MS = 60_000;
 /** logind reads its configuration a little after it was told to: looks at these times. */
 const RELOAD_MS = [100, 200, 400, 800, 1_600];
 
@@ -65,6 +67,8 @@ export class NodeShutdown implements Component {
   #shuttingDown = false;
   #ending: AbortController | undefined;
   #loop: Promise<void> | undefined;
+  /** Ends the present watch, so that the loop begins a new one. */
+  #lost: (why: string) => void = () => {};
   lastError: string | undefined;
 
   constructor(options: NodeShutdownOptions) {
@@ -92,9 +96,9 @@ export class NodeShutdown implements Component {
     const { signal } = this.#abort;
     const backoff = createBackoff({ initialMs: 1_000, maxMs: 60_000 });
     while (!signal.aborted) {
+      const began = clock.monotonic();
       try {
         const why = await this.#watch(() => {
-          backoff.reset();
           this.lastError = undefined;
           this.#once.clear('failed');
         });
@@ -108,14 +112,18 @@ export class NodeShutdown implements Component {
             remedy: 'graceful node shutdown needs systemd-logind and D-Bus',
           });
       }
+      if (clock.monotonic() - began > STEADY_MS) backoff.reset();
       await clock.sleep(backoff.next(), signal).catch(() => {});
     }
   }
 
-  /** Resolves with the reason when the connection is lost. */
+  /** Resolves with the reason when the connection or the lock is lost. */
   async #watch(works: () => void): Promise<string> {
     const watch = await this.#options.connect();
     const { signal } = this.#abort;
+    const lost = new Promise<string>((resolve) => {
+      this.#lost = resolve;
+    });
     const close = () => watch.close();
     signal.addEventListener('abort', close, { once: true });
     try {
@@ -123,7 +131,7 @@ export class NodeShutdown implements Component {
       await watch.onShutdown((begins) => void this.#told(begins));
       if (!this.#shuttingDown) await this.#hold();
       works();
-      return await watch.closed;
+      return await Promise.race([watch.closed, lost]);
     } finally {
       signal.removeEventListener('abort', close);
       watch.close();
@@ -144,25 +152,16 @@ export class NodeShutdown implements Component {
     throw new Error(`logind grants ${current / 1_000} s (InhibitDelayMaxSec), ${wanted / 1_000} s are asked for`);
   }
 
-  /** Takes the lock, and again if its holder ends before its time. */
+  /** Takes the lock, in place of one that is held. */
   async #hold(): Promise<void> {
-    const before = this.#lock;
+    const { signal } = this.#abort;
     const lock = await this.#options.inhibit();
-    before?.release();
+    this.#lock?.release();
     this.#lock = lock;
-    if (this.#abort.signal.aborted) lock.release();
-    void lock.ended
-      .then(async () => {
-        if (this.#lock !== lock || this.#shuttingDown || this.#abort.signal.aborted) return;
-        await this.#options.clock.sleep(1_000, this.#abort.signal);
-        if (this.#lock === lock && !this.#shuttingDown) await this.#hold();
-      })
-      .catch((error: unknown) => {
-        if (!isAbort(error))
-          this.#options.log.warn('the shutdown of this board can no longer be delayed', {
-            error: describeError(error),
-          });
-      });
+    if (signal.aborted) lock.release();
+    void lock.ended.then(() => {
+      if (this.#lock === lock && !this.#shuttingDown) this.#lost('what delays the shutdown has ended before its time');
+    });
   }
 
   async #told(begins: boolean): Promise<void> {
@@ -176,7 +175,7 @@ export class NodeShutdown implements Component {
     changed();
     try {
       if (begins) await this.#endPods();
-      else await this.#hold();
+      else await this.#hold().catch((error: unknown) => this.#lost(describeError(error)));
     } catch (error) {
       if (!isAbort(error)) log.warn('the shutdown did not go as it should', { error: describeError(error) });
     } finally {

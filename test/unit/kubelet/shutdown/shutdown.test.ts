@@ -65,16 +65,24 @@ class Logind {
       close: () => this.#lose('closed'),
     };
   }
+  refuses = false;
+  /** Ends the holder of the last lock. */
+  kill: () => void = () => {};
   async inhibit() {
+    if (this.refuses) throw new Error('no such lock');
     this.locks++;
+    let end = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
     let released = false;
-    return {
-      release: () => {
-        if (!released) this.locks--;
-        released = true;
-      },
-      ended: new Promise<void>(() => {}),
+    const release = () => {
+      if (!released) this.locks--;
+      released = true;
+      end();
     };
+    this.kill = release;
+    return { release, ended };
   }
 }
 
@@ -187,6 +195,29 @@ test('without logind it says so and tries again, a lost connection is made anew'
   logind.lose();
   await node.clock.advance(8_000);
   assert.match(shutdown.lastError ?? '', /grants 10 s \(InhibitDelayMaxSec\), 30 s are asked for/);
+  await shutdown.stop();
+  assert.equal(logind.locks, 0);
+});
+
+test('a lock whose holder ends is taken again, also when that fails at first', async () => {
+  const { logind, node, shutdown } = await board();
+  await node.clock.advance(1_000);
+  assert.equal(logind.locks, 1);
+  logind.refuses = true;
+  logind.kill();
+  await node.clock.advance(2_000);
+  assert.deepEqual([logind.locks, shutdown.lastError], [0, 'no such lock']);
+  logind.refuses = false;
+  await node.clock.advance(10_000);
+  assert.deepEqual([logind.locks, shutdown.lastError], [1, undefined]);
+  logind.tell(true);
+  logind.refuses = true;
+  await node.clock.advance(1_000);
+  logind.tell(false);
+  await node.clock.advance(1_000);
+  logind.refuses = false;
+  await node.clock.advance(10_000);
+  assert.deepEqual([logind.locks, shutdown.lastError], [1, undefined]);
   await shutdown.stop();
   assert.equal(logind.locks, 0);
 });

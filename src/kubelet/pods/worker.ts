@@ -110,7 +110,8 @@ export class PodWorker {
 
   /** Others use less now: what the pod asked for in vain it may have. */
   retryResize(): void {
-    if (this.memory.resize.pending?.reason !== 'Deferred') return;
+    // One that has ended is told of with every status of it: nothing it could get would be of use.
+    if (this.memory.resize.pending?.reason !== 'Deferred' || this.memory.finished || this.#ending) return;
     this.#pod = this.#allocated(this.#asked);
     this.poke();
   }

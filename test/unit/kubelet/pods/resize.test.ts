@@ -85,6 +85,22 @@ describe('a pod resized in place', () => {
     assert.equal(condition(node, 'PodResizePending'), undefined);
   });
 
+  it('comes to rest when it ends before it could have it', async () => {
+    const { node, ask } = await running(sized('100Mi'));
+    node.materials.refusal = { reason: 'Deferred', message: 'not now' };
+    await ask('200Mi');
+    let changes = 0;
+    node.manager.onPodsChanged(() => {
+      if (++changes === 50) void node.manager.stop();
+    });
+    const uid = node.api.get('r')?.metadata.uid as string;
+    void node.manager.evict(uid, { reason: 'Evicted', message: 'no room' }, node.abort.signal);
+    await node.clock.advance(2_000);
+    assert.ok(changes < 50, 'it never comes to rest');
+    assert.equal(node.api.get('r')?.status?.phase, 'Failed');
+    assert.equal(condition(node, 'PodResizePending'), undefined);
+  });
+
   it('is not made smaller than what it uses', async () => {
     const { node, updates, ask } = await running(sized('100Mi'));
     await ask('40Mi');

@@ -1,5 +1,6 @@
 import { AgentError, registerSecret } from '../../core/index.ts';
 import type { Secret } from '../../kube/index.ts';
+import { claimsOf } from '../references/index.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
 import type { Driver } from './driver.ts';
 import type { VolumeCapability } from './messages.ts';
@@ -90,7 +91,7 @@ export async function tokenContext(volume: CsiVolume, { tokens }: CsiContext): P
 
 function expiryOf(token: string): string {
   try {
-    const { exp } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { exp?: number };
+    const { exp } = claimsOf(token);
     return exp === undefined ? '' : new Date(exp * 1000).toISOString().replace('.000', '');
   } catch {
     return '';

@@ -1,5 +1,6 @@
 import { type Clock, type Component, describeError, type Logger, orAbort } from '../../core/index.ts';
-import { isNotFound, isStatus } from '../../kube/index.ts';
+import { isNotFound } from '../../kube/index.ts';
+import { onceAllowed } from './allowed.ts';
 import { type Follower, follow } from './follower.ts';
 import {
   absentError,
@@ -51,8 +52,6 @@ const ROOT_CA_FRESH_MS = 10 * 60_000;
 const POLL_MS = 30_000;
 /** Objects nobody holds are forgotten beyond this many. */
 const MAX_IDLE = 64;
-/** The server's authorizer learns of a pod's references a moment after the pod was bound. */
-const FORBIDDEN_RETRIES_MS = [150, 400, 1_000];
 
 interface Entry {
   readonly ref: Reference;
@@ -141,19 +140,13 @@ export function createReferences(options: ReferencesOptions): References {
   }
 
   async function load(entry: Entry): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        accept(entry, await client.get<Referenced>(objectPath(entry.ref), { signal: life }));
-        return;
-      } catch (error) {
-        if (isNotFound(error)) return accept(entry, undefined);
-        const pause = FORBIDDEN_RETRIES_MS[attempt];
-        if (!isStatus(error, 403) || pause === undefined) {
-          entry.failed = true;
-          throw error;
-        }
-        await clock.sleep(pause, life);
-      }
+    const ask = () => client.get<Referenced>(objectPath(entry.ref), { signal: life });
+    try {
+      accept(entry, await onceAllowed(ask, clock, life));
+    } catch (error) {
+      if (isNotFound(error)) return accept(entry, undefined);
+      entry.failed = true;
+      throw error;
     }
   }
 

@@ -1,5 +1,5 @@
 import { AgentError, type Clock, orAbort } from '../../core/index.ts';
-import { isStatus } from '../../kube/index.ts';
+import { onceAllowed } from './allowed.ts';
 import type { ReferenceApi } from './reference.ts';
 
 /** Which token a volume wants. */
@@ -32,6 +32,11 @@ export interface Tokens {
   forget(podUid: string): void;
 }
 
+interface TokenAnswer {
+  spec?: { expirationSeconds?: number };
+  status?: { token?: string };
+}
+
 interface Held {
   token: string;
   refreshAt: number;
@@ -39,7 +44,6 @@ interface Held {
 }
 
 const DAY_MS = 24 * 3600_000;
-const FORBIDDEN_RETRIES_MS = [100, 300, 900];
 const RETRY_MS = 60_000;
 
 export function createTokens(options: { client: ReferenceApi; clock: Clock; random?: () => number }): Tokens {
@@ -72,24 +76,12 @@ export function createTokens(options: { client: ReferenceApi; clock: Clock; rand
         boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: wish.podName, uid: wish.podUid },
       },
     };
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const answer = await client.create<{
-          spec?: { expirationSeconds?: number };
-          status?: { token?: string };
-        }>(path, body);
-        const token = answer.status?.token;
-        if (typeof token !== 'string' || token === '')
-          throw new AgentError({ code: 'TOKEN_REFUSED', message: 'the server answered without a token' });
-        const seconds = answer.spec?.expirationSeconds;
-        return keep(wish, token, 0, 1000 * (Number.isFinite(seconds) && seconds ? seconds : wish.expirationSeconds));
-      } catch (error) {
-        // The authorizer of the server learns of a new pod a moment after we do.
-        const pause = FORBIDDEN_RETRIES_MS[attempt];
-        if (!isStatus(error, 403) || pause === undefined) throw error;
-        await clock.sleep(pause);
-      }
-    }
+    const { spec, status } = await onceAllowed(() => client.create<TokenAnswer>(path, body), clock);
+    const token = status?.token;
+    if (typeof token !== 'string' || token === '')
+      throw new AgentError({ code: 'TOKEN_REFUSED', message: 'the server answered without a token' });
+    const seconds = spec?.expirationSeconds;
+    return keep(wish, token, 0, 1000 * (Number.isFinite(seconds) && seconds ? seconds : wish.expirationSeconds));
   }
 
   return {
@@ -130,17 +122,23 @@ export function createTokens(options: { client: ReferenceApi; clock: Clock; rand
   };
 }
 
-interface Claims {
+/** What a token says of itself; nothing is checked. */
+export interface Claims {
   iat?: number;
   exp?: number;
   aud?: string[];
   'kubernetes.io'?: { pod?: { uid?: string }; warnafter?: number };
 }
 
+/** Throws for what is no token. */
+export function claimsOf(token: string): Claims {
+  return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Claims;
+}
+
 /** Age and length of a token's life in milliseconds, if it is the wished one and now within it. */
 function lifeOf(token: string, wish: TokenWish, now: number): { age: number; length: number } | undefined {
   try {
-    const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Claims;
+    const claims = claimsOf(token);
     const { iat, exp, aud } = claims;
     const own = claims['kubernetes.io'];
     if (typeof iat !== 'number' || typeof exp !== 'number' || own?.pod?.uid !== wish.podUid) return undefined;

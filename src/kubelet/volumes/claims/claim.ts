@@ -1,6 +1,5 @@
 import { type Clock, describeError } from '../../../core/index.ts';
 import {
-  isStatus,
   KubeError,
   type PersistentVolume,
   type PersistentVolumeClaim,
@@ -8,12 +7,10 @@ import {
   type Volume,
 } from '../../../kube/index.ts';
 import type { AnyContainer } from '../../containers/spec.ts';
+import { onceAllowed } from '../../references/allowed.ts';
 import { volumeError } from '../errors.ts';
 import type { StorageApi } from '../storage.ts';
 import type { StorageSpec } from './spec.ts';
-
-/** The server's authorizer learns of a pod's claim, and of a claim's volume, a moment after they were bound. */
-const FORBIDDEN_RETRIES_MS = [150, 400, 1_000];
 
 export interface ClaimContext {
   client: StorageApi;
@@ -75,15 +72,11 @@ async function fetch<T>(
   failed: (why: string) => Error,
   { client, clock, signal }: ClaimContext,
 ): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await client.get<T>(path, { signal });
-    } catch (error) {
-      if (signal.aborted || !(error instanceof KubeError) || error.status === 0) throw error;
-      const pause = FORBIDDEN_RETRIES_MS[attempt];
-      if (!isStatus(error, 403) || pause === undefined) throw failed(describeError(error));
-      await clock.sleep(pause, signal);
-    }
+  try {
+    return await onceAllowed(() => client.get<T>(path, { signal }), clock, signal);
+  } catch (error) {
+    if (signal.aborted || !(error instanceof KubeError) || error.status === 0) throw error;
+    throw failed(describeError(error));
   }
 }
 

@@ -34,5 +34,3 @@ export async function readVolumeData(directory: string): Promise<VolumeData | un
     return undefined;
   }
 }
-
-export const volumeDataFile = (directory: string): string => join(directory, FILE);

@@ -1,4 +1,4 @@
-import type { PersistentVolume, PersistentVolumeClaim, Pod, Volume } from '../../../kube/index.ts';
+import type { PersistentVolume, PersistentVolumeClaim, Volume } from '../../../kube/index.ts';
 
 /** A volume of a pod that is more than files from the API, with what its claim led to. */
 export interface StorageSpec {
@@ -14,10 +14,4 @@ export interface StorageSpec {
   claim?: PersistentVolumeClaim;
   /** csi and nfs as the pod itself names them. */
   inline?: Volume;
-}
-
-export interface StorageTarget {
-  pod: Pod;
-  podUid: string;
-  spec: StorageSpec;
 }

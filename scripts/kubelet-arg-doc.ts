@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Key } from '../src/config/kubelet/key.ts';
+import { fieldOf, type Key } from '../src/config/kubelet/key.ts';
 import { OTHER_KEYS } from '../src/config/kubelet/other-keys.ts';
 import { KEYS } from '../src/config/kubelet/table.ts';
 
@@ -9,10 +9,10 @@ export function kubeletArgDocument(): string {
   const keys = Object.entries(KEYS) as [string, Key<unknown>][];
   const rows = (wanted: (key: Key<unknown>) => boolean) => keys.filter(([, key]) => wanted(key));
   const obeyed = rows((key) => key.notYet === undefined).map(([name, key]) =>
-    row(key.flag, field(name, key), key.kind.name, fallback(key), cell(key.note)),
+    row(key.flag, fieldOf(name, key), key.kind.name, fallback(key), cell(key.note)),
   );
   const later = rows((key) => key.notYet !== undefined).map(([name, key]) =>
-    row(key.flag, field(name, key), key.kind.name, cell(key.notYet)),
+    row(key.flag, fieldOf(name, key), key.kind.name, cell(key.notYet)),
   );
   const others = (state: string) =>
     OTHER_KEYS.filter((key) => key.state === state).map((key) =>
@@ -78,10 +78,6 @@ Accepted without a word.
 |---|---|---|
 ${others('needless').join('\n')}
 `;
-}
-
-function field(name: string, key: Key<unknown>): string | undefined {
-  return key.field === null ? undefined : (key.field ?? name);
 }
 
 function fallback(key: Key<unknown>): string {

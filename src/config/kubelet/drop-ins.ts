@@ -75,9 +75,8 @@ async function readLayer(path: string, files: DropInFiles): Promise<Record<strin
     if (error instanceof YamlFault) throw fault(`${path}:${error.line}`, error.problem);
     throw error;
   }
-  if (typeof document !== 'object' || document === null || Array.isArray(document))
-    throw fault(path, 'it must hold a KubeletConfiguration');
-  const { apiVersion, kind, ...values } = document as Record<string, unknown>;
+  if (!isMap(document)) throw fault(path, 'it must hold a KubeletConfiguration');
+  const { apiVersion, kind, ...values } = document;
   if (apiVersion !== 'kubelet.config.k8s.io/v1beta1' || kind !== 'KubeletConfiguration')
     throw fault(
       path,

@@ -38,3 +38,8 @@ export interface OtherKey {
 export function key<T>(it: Key<T>): Key<T> {
   return it;
 }
+
+/** Its path in a KubeletConfiguration; undefined if it is only a flag. */
+export function fieldOf(name: string, { field = name }: Pick<Key<unknown>, 'field'>): string | undefined {
+  return field ?? undefined;
+}

@@ -2,7 +2,7 @@ import { AgentError } from '../../core/index.ts';
 import { listTree, readText } from '../../host/index.ts';
 import { nearest } from '../nearest.ts';
 import { type DropInFiles, isMap, type Layer, mergePatch, readLayers } from './drop-ins.ts';
-import type { Key, OtherKey } from './key.ts';
+import { fieldOf, type Key, type OtherKey } from './key.ts';
 import { Wrong } from './kinds.ts';
 import { OTHER_KEYS } from './other-keys.ts';
 import { KEYS, type KubeletSettings } from './table.ts';
@@ -48,7 +48,7 @@ export async function loadKubeletSettings(
   for (const key of OTHER_KEYS) warnings.push(...otherKey(key, source));
   const out: Record<string, unknown> = {};
   for (const [name, key] of Object.entries(KEYS) as [string, Key<unknown>][]) {
-    const { value, from } = chosen(name, key, source);
+    const { value, from }: Said = said({ ...key, field: fieldOf(name, key) }, source) ?? { value: key.fallback };
     out[name] = value;
     if (key.notYet !== undefined && from !== undefined && !isSame(value, key.fallback))
       warnings.push(`${from} has no effect: ${key.notYet}`);
@@ -83,42 +83,38 @@ function path(args: Source['args'], flag: string): string | undefined {
   return value;
 }
 
-/** The value and who gave it; nobody: the fallback. */
-function chosen(name: string, key: Key<unknown>, source: Source): { value: unknown; from?: string } {
-  const given = key.flag === undefined ? undefined : source.args.get(key.flag);
-  if (given !== undefined) {
-    const from = `--kubelet-arg=${key.flag}`;
-    return { value: attempt(() => key.kind.flag(given), from, given.at(-1)), from };
+/** What somebody says about a setting; `from` is left out for what only k3s's defaults say. */
+interface Said {
+  value: unknown;
+  from?: string;
+}
+
+/** The flag's value, else that of the files; undefined while nobody says anything. */
+function said(
+  { flag, field, kind, keepsZero }: Pick<Key<unknown>, 'flag' | 'kind' | 'keepsZero'> & { field?: string | undefined },
+  { args, merged, layers }: Source,
+): Said | undefined {
+  const texts = flag === undefined ? undefined : args.get(flag);
+  if (texts !== undefined) {
+    const from = `--kubelet-arg=${flag}`;
+    return { value: attempt(() => kind.flag(texts), from, texts.at(-1)), from };
   }
-  if (key.field === null) return { value: key.fallback };
-  const field = key.field ?? name;
-  const raw = at(source.merged, field);
-  const isUnset = raw === undefined || (key.keepsZero === undefined && (raw === 0 || raw === '' || raw === '0s'));
-  if (isUnset) return { value: key.fallback };
-  const file = fileOf(field, source.layers);
+  if (field === undefined) return undefined;
+  const raw = at(merged, field);
+  if (raw === undefined || (!keepsZero && (raw === 0 || raw === '' || raw === '0s'))) return undefined;
+  const file = fileOf(field, layers);
   const from = file === undefined ? undefined : `${field} (from ${file})`;
-  const value = attempt(() => key.kind.json(raw), from ?? field, raw);
+  const value = attempt(() => kind.json(raw), from ?? field, raw);
   return from === undefined ? { value } : { value, from };
 }
 
 function otherKey(key: OtherKey, source: Source): string[] {
-  const given = key.flag === undefined ? undefined : source.args.get(key.flag);
-  const raw = key.field === undefined ? undefined : at(source.merged, key.field);
-  if (given === undefined && raw === undefined) return [];
-  const from =
-    given === undefined
-      ? `${key.field} (from ${fileOf(key.field as string, source.layers)})`
-      : `--kubelet-arg=${key.flag}`;
-  const value = attempt(
-    () => (given === undefined ? key.kind.json(raw) : key.kind.flag(given)),
-    from,
-    given?.at(-1) ?? raw,
-  );
-  if (key.state === 'needless' || key.harmless?.includes(value)) return [];
-  const said = `${from} is not supported: ${key.why}`;
+  const found = said({ ...key, keepsZero: true }, source);
+  if (found === undefined || key.state === 'needless' || key.harmless?.includes(found.value)) return [];
+  const message = `${found.from} is not supported: ${key.why}`;
   if (key.state === 'refused')
-    throw new AgentError({ code: 'CONFIG_UNSUPPORTED', message: said, remedy: 'remove that setting' });
-  return [said];
+    throw new AgentError({ code: 'CONFIG_UNSUPPORTED', message, remedy: 'remove that setting' });
+  return [message];
 }
 
 function attempt<T>(parse: () => T, from: string, value: unknown): T {
@@ -139,10 +135,9 @@ function strangers({ args, layers }: Source): string[] {
   const keys = Object.entries(KEYS) as [string, Key<unknown>][];
   const flags = [...keys.map(([, key]) => key.flag), ...OTHER_KEYS.map((key) => key.flag), 'config', 'config-dir'];
   for (const name of args.keys()) if (!flags.includes(name)) throw unknownFlag(name, flags);
-  const fields = [
-    ...keys.map(([name, key]) => (key.field === null ? undefined : (key.field ?? name))),
-    ...OTHER_KEYS.map((key) => key.field),
-  ].filter((field) => field !== undefined);
+  const fields = [...keys.map(([name, key]) => fieldOf(name, key)), ...OTHER_KEYS.map((key) => key.field)].filter(
+    (field) => field !== undefined,
+  );
   return layers.flatMap(({ path: file, values }) =>
     unknownFields(values, '', fields).map((field) => {
       const near = nearest(field, fields);

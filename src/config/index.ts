@@ -6,5 +6,5 @@ export * from './kubelet/index.ts';
 export { type Loaded, type LoadOptions, loadConfig } from './load.ts';
 export type { NodeMeta } from './node-meta.ts';
 export { parseLabel, parseTaint } from './node-values.ts';
-export { parseDocuments, YamlFault } from './yaml-document.ts';
+export { parseDocuments } from './yaml-document.ts';
 export type { ConfigFiles } from './yaml-file.ts';

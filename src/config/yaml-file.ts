@@ -1,7 +1,9 @@
+import type { Document } from 'yaml';
 import { AgentError, errorCode } from '../core/index.ts';
 import { fieldNames, findField } from './fields.ts';
 import { nearest } from './nearest.ts';
 import type { Setting } from './setting.ts';
+import { readYaml, TO_JS, type Yaml, YamlFault } from './yaml-document.ts';
 
 /** What a config file's reader needs from the host. */
 export interface ConfigFiles {
@@ -12,6 +14,8 @@ export interface ConfigFiles {
   /** The text behind an http(s) URL. */
   fetch(url: string): Promise<string>;
 }
+
+type Line = [key: string, value: unknown, line: number];
 
 interface Entry {
   value: unknown;
@@ -92,47 +96,41 @@ function asList(value: unknown): unknown[] {
 }
 
 /** Texts of the parser's errors are not passed on: they quote the file, and the token stands in it. */
-async function parse(text: string, name: string): Promise<[key: string, value: unknown, line: number][]> {
-  // Half of the boards have no config file: the parser costs 50 ms there and 10 MB, so it is loaded only for one.
-  const { parseAllDocuments, LineCounter, isMap, isScalar } = await import('yaml');
-  const lines = new LineCounter();
-  const broken = (problem: string, line: number) =>
-    new AgentError({
+async function parse(text: string, name: string): Promise<Line[]> {
+  const { documents, check, lineOf } = await readYaml(text, { uniqueKeys: false, intAsBigInt: true });
+  const [document] = documents;
+  if (document === undefined) return [];
+  try {
+    check(document);
+    return await linesOf(document, lineOf);
+  } catch (error) {
+    if (!(error instanceof YamlFault)) throw error;
+    throw new AgentError({
       code: 'CONFIG_YAML',
-      message: `${name}:${line}: ${problem}`,
+      message: `${name}:${error.line}: ${error.problem}`,
       remedy: 'write one "key: value" a line; lists as "- item" lines; quote texts with special characters',
     });
-  const documents = parseAllDocuments(text, {
-    version: '1.1',
-    lineCounter: lines,
-    prettyErrors: false,
-    uniqueKeys: false,
-    intAsBigInt: true,
-    logLevel: 'silent',
-    // Go's parser knows neither base-60 numbers (20:30) nor, for plain values, timestamps.
-    customTags: (tags) =>
-      tags.filter((t) => typeof t === 'string' || (t.format !== 'TIME' && t.tag !== 'tag:yaml.org,2002:timestamp')),
-  });
-  const document = Array.isArray(documents) ? documents[0] : undefined;
-  if (document === undefined) return [];
-  const error = document.errors[0];
-  if (error) throw broken(`not valid YAML (${error.code})`, lines.linePos(error.pos[0]).line);
+  }
+}
+
+async function linesOf(document: Document, lineOf: Yaml['lineOf']): Promise<Line[]> {
+  const { isMap, isScalar } = await import('yaml');
   const root = document.contents;
   if (root === null || (isScalar(root) && root.value === null)) return [];
-  if (!isMap(root)) throw broken('the file must hold keys and values', 1);
-  const out: [string, unknown, number][] = [];
+  if (!isMap(root)) throw new YamlFault('the file must hold keys and values', 1);
+  const out: Line[] = [];
   for (const pair of root.items) {
     const node = pair.key as { range?: [number, number, number]; toJS?(doc: unknown): unknown } | null;
-    const line = node?.range ? lines.linePos(node.range[0]).line : 1;
+    const line = node?.range ? lineOf(node.range[0]) : 1;
     try {
       const key = node?.toJS ? node.toJS(document) : node;
-      const value = pair.value as { toJS?(doc: unknown, options: { maxAliasCount: number }): unknown } | null;
-      const plain = value?.toJS ? value.toJS(document, { maxAliasCount: 100 }) : value;
+      const value = pair.value as { toJS?(doc: unknown, options: typeof TO_JS): unknown } | null;
+      const plain = value?.toJS ? value.toJS(document, TO_JS) : value;
       if (key === '<<' && typeof plain === 'object' && plain !== null && !Array.isArray(plain))
         for (const [k, v] of Object.entries(plain)) out.push([k, v, line]);
       else out.push([goString(key), plain, line]);
     } catch {
-      throw broken('not a usable key or value', line);
+      throw new YamlFault('not a usable key or value', line);
     }
   }
   return out;

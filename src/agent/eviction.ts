@@ -1,5 +1,4 @@
-import { join } from 'node:path';
-import type { AgentConfig, KubeletSettings } from '../config/index.ts';
+import type { KubeletSettings } from '../config/index.ts';
 import type { Clock, Logger } from '../core/index.ts';
 import type { Cri } from '../cri/index.ts';
 import {
@@ -17,11 +16,12 @@ import type { HostFacts } from './host-facts.ts';
 import type { AgentPaths } from './paths.ts';
 
 export interface EvictionInput {
-  config: Pick<AgentConfig, 'containerRuntimeEndpoint'>;
   settings: KubeletSettings;
   paths: AgentPaths;
   facts: HostFacts;
   cri: Cri;
+  /** The folder the runtime keeps its images in; rejects if that can't be found out. */
+  imageRoot(): Promise<string>;
   event(event: NodeEvent): void;
   /** The node's pressures are others than before. */
   changed(): void;
@@ -37,12 +37,12 @@ export interface NodeEviction {
 
 /** Watches what the node runs short of, by the kubelet's eviction settings. */
 export function nodeEviction(input: EvictionInput): NodeEviction {
-  const { config, settings, paths, facts, cri, event, changed, clock, log } = input;
+  const { settings, paths, facts, cri, imageRoot, event, changed, clock, log } = input;
   const thresholds = thresholdsOf(settings);
   const signals = new Set(thresholds.map(({ signal }) => signal));
   const nodeDir = paths.kubeletDir;
-  const isOurs = config.containerRuntimeEndpoint === undefined;
-  const imageDir = isOurs ? join(paths.agentDir, 'containerd') : '/var/lib/containerd';
+  // With no such folder there is nothing to measure, and nothing else is kept from being measured.
+  const imageDir = () => imageRoot().catch(() => '');
   // The runtime tells its driver when it is up; before that there are no pods whose cgroups matter.
   const lay = () =>
     nodePaths({ rootDir: nodeDir, version: facts.cgroupVersion, driver: cri.cgroupDriver() ?? 'cgroupfs' });
@@ -51,11 +51,18 @@ export function nodeEviction(input: EvictionInput): NodeEviction {
     transitionMs: settings.evictionPressureTransitionPeriod,
     maxPodGraceSeconds: settings.evictionMaxPodGracePeriod,
     storageLimits: settings.localStorageCapacityIsolation,
-    observe: () => {
+    observe: async () => {
       const { cgroups, kubepods } = lay();
-      return observe({ signals, nodeDir, imageDir, cgroups, kubepods, allocatableMemory: allocatableMemory(input) });
+      return await observe({
+        signals,
+        nodeDir,
+        imageDir: await imageDir(),
+        cgroups,
+        kubepods,
+        allocatableMemory: allocatableMemory(input),
+      });
     },
-    hasImageFilesystem: () => hasImageFilesystem(nodeDir, imageDir),
+    hasImageFilesystem: async () => hasImageFilesystem(nodeDir, await imageDir()),
     event,
     changed,
     clock,

@@ -15,6 +15,7 @@ import {
 } from '../kubelet/index.ts';
 import { nodeEviction } from './eviction.ts';
 import type { HostFacts } from './host-facts.ts';
+import { imageRoot } from './image-root.ts';
 import { startKubeletApi } from './kubelet-api.ts';
 import { nodeIdentity } from './node-identity.ts';
 import { nodeShutdown } from './node-shutdown.ts';
@@ -74,8 +75,10 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   // The kubelet's events name the node as their uid; kubectl describe looks for that.
   const nodeEvent = ({ type, reason, message }: NodeEvent) =>
     recorder.event({ apiVersion: 'v1', kind: 'Node', name, uid: name }, type, reason, message);
+  const whereImages = imageRoot(input);
   const eviction = nodeEviction({
     ...input,
+    imageRoot: whereImages,
     event: nodeEvent,
     changed: () => node.poke(),
     log: log.child({ part: 'eviction' }),
@@ -142,7 +145,7 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
   const upkeep = await startUpkeep({
     ...input,
     pods,
-    externalRuntime: input.config.containerRuntimeEndpoint !== undefined,
+    imageRoot: whereImages,
     nodeEvent: (type, reason, message) => nodeEvent({ type, reason, message }),
   });
   await stack.start('eviction', eviction.manager, signal);

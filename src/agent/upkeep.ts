@@ -11,8 +11,8 @@ export interface UpkeepInput {
   settings: KubeletSettings;
   paths: AgentPaths;
   cri: Cri;
-  /** Somebody else runs the runtime: its images lie elsewhere. */
-  externalRuntime: boolean;
+  /** The folder the runtime keeps its images in; rejects if that can't be found out. */
+  imageRoot(): Promise<string>;
   pauseImage: string;
   pods: PodManager;
   nodeEvent(type: 'Normal' | 'Warning', reason: string, message: string): void;
@@ -28,8 +28,7 @@ export interface Upkeep {
 
 /** What keeps a board that runs for years from filling its disk: unused images go, container logs are rotated. */
 export async function startUpkeep(input: UpkeepInput): Promise<Upkeep> {
-  const { settings, paths, cri, pods, stack, clock, log, signal } = input;
-  const root = imageRoot(input);
+  const { settings, paths, cri, imageRoot, pods, stack, clock, log, signal } = input;
   const images = new ImageCollector({
     policy: {
       highPercent: settings.imageGCHighThresholdPercent,
@@ -40,7 +39,7 @@ export async function startUpkeep(input: UpkeepInput): Promise<Upkeep> {
     images: cri.images,
     runtime: cri.runtime,
     events: cri.events,
-    filesystem: async () => readFilesystem(await root()),
+    filesystem: async () => readFilesystem(await imageRoot()),
     wanted: () => [input.pauseImage, ...pods.wantedImages()],
     pinned: async (inner) => {
       try {
@@ -52,7 +51,7 @@ export async function startUpkeep(input: UpkeepInput): Promise<Upkeep> {
     },
     event: input.nodeEvent,
     whatFills: async (all, used) => {
-      const path = await root();
+      const path = await imageRoot();
       const disk = await readFilesystem(path);
       if (disk === undefined) return '';
       const folders = { 'container logs': '/var/log/pods', 'volumes of pods': join(paths.kubeletDir, 'pods') };
@@ -76,13 +75,4 @@ export async function startUpkeep(input: UpkeepInput): Promise<Upkeep> {
   await stack.start('image collection', images, signal);
   await stack.start('log rotation', logs, signal);
   return { images };
-}
-
-/** Where the runtime keeps its images, asked for once if it is not ours. */
-function imageRoot({ paths, cri, externalRuntime }: UpkeepInput): () => Promise<string> {
-  let path = externalRuntime ? undefined : join(paths.agentDir, 'containerd');
-  return async () => {
-    path ??= (await cri.images.imageFsInfo()).imageFilesystems[0]?.mountpoint;
-    return path ?? '/var/lib/containerd';
-  };
 }

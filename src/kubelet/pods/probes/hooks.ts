@@ -2,6 +2,7 @@ import { AgentError, type Clock, describeError, isAbort } from '../../../core/in
 import type { RuntimeService } from '../../../cri/types.ts';
 import { podLongName } from '../../containers/spec.ts';
 import { rpcText } from '../rpc-text.ts';
+import type { HttpGet } from './http-get.ts';
 import { resolvePort } from './spec.ts';
 import type { ProbeTarget } from './types.ts';
 
@@ -13,13 +14,7 @@ export interface HookOptions {
   event(type: 'Normal' | 'Warning', reason: string, message: string): void;
 }
 
-type Get = {
-  path?: string;
-  scheme?: string;
-  host?: string;
-  port?: unknown;
-  httpHeaders?: { name: string; value: string }[];
-};
+type Get = HttpGet & { host?: string; port?: unknown };
 
 /**
  * Runs a container's postStart or preStop hook; throws `HOOK_FAILED` with upstream's text (pkg/kubelet/lifecycle

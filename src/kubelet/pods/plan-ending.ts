@@ -1,6 +1,6 @@
 import { graceSeconds } from './kill-cause.ts';
 import { containersOf, isAlive, type ObservedContainer } from './model.ts';
-import { type Ending, type Plan, type PlanInput, stepKey, wake } from './plan-types.ts';
+import { type Ending, isUnderWay, type Plan, type PlanInput, stepKey, wake } from './plan-types.ts';
 
 /** What a container gets at least between SIGTERM and SIGKILL when the others used up the grace (upstream: 2 s). */
 const LEAST_GRACE_MS = 2_000;
@@ -36,10 +36,8 @@ export function planStop(input: PlanInput, plan: Plan): void {
 
 /** What is under way ends first: a container can't be killed before it is there, nor a network used while it is taken down. */
 function anyBusy({ inFlight, view }: PlanInput): boolean {
-  if (view.containers.some(isAlive)) return true;
-  for (const key of inFlight)
-    if (/^(startContainer:|stopSandbox:|createSandbox$|prepareVolumes$)/.test(key)) return true;
-  return false;
+  const steps = ['startContainer', 'stopSandbox', 'createSandbox', 'prepareVolumes'] as const;
+  return view.containers.some(isAlive) || steps.some((step) => isUnderWay(inFlight, step));
 }
 
 /**

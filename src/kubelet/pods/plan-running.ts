@@ -8,8 +8,8 @@ import {
   type SpecContainer,
 } from './model.ts';
 import { planStop } from './plan-ending.ts';
-import { type Plan, type PlanInput, wake } from './plan-types.ts';
-import { growing } from './resize/actuate.ts';
+import { isUnderWay, type Plan, type PlanInput, wake } from './plan-types.ts';
+import { growing, growth } from './resize/actuate.ts';
 import { crashEntry, restartAt, shouldRestart } from './restart.ts';
 import { isResetting, planReset } from './restart-all.ts';
 
@@ -19,13 +19,14 @@ type Need = 'start' | 'running' | 'wait' | 'done' | 'failed';
 /** The next steps of a pod that is to run (or has run to its end). */
 export function planRunning(input: PlanInput, plan: Plan): void {
   const { memory, view } = input;
-  if (memory.finished || memory.failure || plan.failure || (!isResetting(input.pod, view) && hasEnded(input))) {
+  const resetting = isResetting(input.pod, view);
+  if (memory.finished || memory.failure || plan.failure || (!resetting && hasEnded(input))) {
     plan.finished = true;
     if (!plan.failure) planStop(input, plan);
     return;
   }
   if (!memory.admitted) return;
-  if (isResetting(input.pod, view)) {
+  if (resetting) {
     planReset(input, plan);
     return;
   }
@@ -44,8 +45,7 @@ export function planRunning(input: PlanInput, plan: Plan): void {
 }
 
 function isWasted({ memory, view, inFlight }: PlanInput): boolean {
-  const starting = [...inFlight].some((key) => key.startsWith('startContainer:'));
-  return memory.volumes.state === 'failed' && view.containers.length === 0 && !starting;
+  return memory.volumes.state === 'failed' && view.containers.length === 0 && !isUnderWay(inFlight, 'startContainer');
 }
 
 /** The newest sandbox if it is up, has the addresses it should have and the network the pod asks for. */
@@ -62,7 +62,7 @@ function renewSandbox(input: PlanInput, plan: Plan): void {
   const { view, memory } = input;
   let clear = true;
   for (const old of view.sandboxes) clear = !retireSandbox(input, plan, old) && clear;
-  if (!clear || [...input.inFlight].some((key) => key.startsWith('stopSandbox:'))) return;
+  if (!clear || isUnderWay(input.inFlight, 'stopSandbox')) return;
   // A volume that can't be had yet: no need to hold memory for an empty sandbox.
   if (memory.volumes.state === 'failed') return;
   const attempt = view.sandboxes.reduce((most, s) => Math.max(most, s.attempt + 1), 0);
@@ -170,7 +170,7 @@ function keepRunning(input: PlanInput, plan: Plan, container: SpecContainer, run
   const { memory } = input;
   const health = memory.health.get(running.id);
   const changed = running.hash !== undefined && running.hash !== input.hashOf(container.spec);
-  const resized = growing(input.pod, input.view, memory).some((g) => g.observed.id === running.id && g.restarts);
+  const resized = growth(input.pod, container, running, memory)?.restarts;
   const cause = changed ? 'changed' : (health?.unhealthy ?? (resized ? 'resize' : undefined));
   if (cause !== undefined) {
     kill(input, plan, { container, observed: running, cause });

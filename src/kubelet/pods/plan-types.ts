@@ -41,6 +41,12 @@ export function stepKey(step: Step): string {
   }
 }
 
+/** True if a step of that kind, about whatever container or sandbox, is among these keys. */
+export function isUnderWay(inFlight: ReadonlySet<string>, step: Step['do']): boolean {
+  for (const key of inFlight) if (key === step || key.startsWith(`${step}:`)) return true;
+  return false;
+}
+
 /** What a step's failures are counted under: a kill with another deadline is the same kill. */
 export function retryKey(step: Step): string {
   return step.do === 'killContainer' ? `${step.do}:${step.id}` : stepKey(step);

@@ -1,7 +1,8 @@
 import type { ContainerStatus, Pod, PodStatus } from '../../kube/index.ts';
 import { containersOf, generations, isAlive, latest, type ObservedContainer, type PodView } from './model.ts';
-import type { Plan, PlanInput } from './plan-types.ts';
+import { isUnderWay, type Plan, type PlanInput } from './plan-types.ts';
 import { matchingRule } from './restart.ts';
+import { unwitnessed } from './status/unwitnessed.ts';
 
 /**
  * Restart rules with the action RestartAllContainers (servers from 1.35): an exit that matches one ends and removes
@@ -9,7 +10,7 @@ import { matchingRule } from './restart.ts';
  * getContainersToReset). The container that asked for it goes last: until then everybody can see that it did.
  */
 export const RESTARTING = 'RestartingAllContainers';
-export const REMOVED = 'The container is removed because RestartAllContainers in place';
+const REMOVED = 'The container is removed because RestartAllContainers in place';
 
 /** The pod has such a rule at all. */
 export function mayRestartAll(pod: Pod): boolean {
@@ -45,7 +46,7 @@ function members(pod: Pod) {
 }
 
 export function planReset({ pod, view, memory, inFlight, now }: PlanInput, plan: Plan): void {
-  if ([...inFlight].some((key) => key.startsWith('startContainer:'))) return;
+  if (isUnderWay(inFlight, 'startContainer')) return;
   const all = members(pod).flatMap(({ name }) => generations(view, name));
   const targets = all.filter((c) => !isSource(pod, c));
   for (const { id, name } of targets.filter(isAlive)) {
@@ -75,13 +76,10 @@ export function isCleared(pod: Pod, view: PodView): boolean {
 
 /** A container that was removed in order to start again. */
 export function removedStatus(status: ContainerStatus, before: ContainerStatus): ContainerStatus {
-  const nothing = null as unknown as string;
   return {
     ...status,
     restartCount: before.restartCount + 1,
     state: { waiting: { reason: RESTARTING, message: REMOVED } },
-    lastState: {
-      terminated: { exitCode: 137, reason: RESTARTING, message: REMOVED, startedAt: nothing, finishedAt: nothing },
-    },
+    lastState: unwitnessed(137, RESTARTING, REMOVED),
   };
 }

@@ -1,6 +1,13 @@
 import type { Pod } from '../../../kube/index.ts';
 import type { PodMemory } from '../memory.ts';
-import { containersOf, latest, type ObservedContainer, type PodContainer, type PodView } from '../model.ts';
+import {
+  containersOf,
+  latest,
+  type ObservedContainer,
+  type PodContainer,
+  type PodView,
+  type SpecContainer,
+} from '../model.ts';
 import type { PodReports } from '../reports.ts';
 import { resizeMessage } from './messages.ts';
 import { allocationIn, sameSize, sizeOf, withAllocation } from './size.ts';
@@ -14,22 +21,29 @@ export interface Growing {
 }
 
 export function growing(pod: Pod, view: PodView, memory: PodMemory): Growing[] {
-  const found: Growing[] = [];
-  if (memory.actuated.size === 0) return found;
-  for (const { kind, spec } of containersOf(pod)) {
-    if (kind === 'ephemeral') continue;
-    const observed = latest(view, spec.name);
-    const has = observed?.state === 'running' ? memory.actuated.get(observed.id) : undefined;
-    const wants = sizeOf(pod, spec);
-    if (observed === undefined || has === undefined || wants === undefined || sameSize(has.size, wants)) continue;
-    const changed = (['cpu', 'memory'] as const).filter((name) => has.size?.[name] !== wants[name]);
-    const policies = Array.isArray(spec.resizePolicy) ? spec.resizePolicy : [];
-    const restarts = changed.some((name) =>
-      policies.some((p) => p?.resourceName === name && p.restartPolicy === 'RestartContainer'),
-    );
-    found.push({ spec, observed, restarts: restarts && kind !== 'init' });
-  }
-  return found;
+  return containersOf(pod).flatMap((container) => {
+    const observed = latest(view, container.spec.name);
+    return (observed && growth(pod, container, observed, memory)) ?? [];
+  });
+}
+
+/** Undefined: it is as large as it is to be, or does not run. */
+export function growth(
+  pod: Pod,
+  { kind, spec }: SpecContainer,
+  observed: ObservedContainer,
+  memory: PodMemory,
+): Growing | undefined {
+  const has = observed.state === 'running' ? memory.actuated.get(observed.id) : undefined;
+  if (has === undefined || kind === 'ephemeral') return undefined;
+  const wants = sizeOf(pod, spec);
+  if (wants === undefined || sameSize(has.size, wants)) return undefined;
+  const changed = (['cpu', 'memory'] as const).filter((name) => has.size?.[name] !== wants[name]);
+  const policies = Array.isArray(spec.resizePolicy) ? spec.resizePolicy : [];
+  const restarts = changed.some((name) =>
+    policies.some((p) => p?.resourceName === name && p.restartPolicy === 'RestartContainer'),
+  );
+  return { spec, observed, restarts: restarts && kind !== 'init' };
 }
 
 /**

@@ -4,6 +4,7 @@ import type { PodMemory } from '../memory.ts';
 import { generations, type ObservedContainer, type PodView, type SpecContainer } from '../model.ts';
 import { shouldRestart } from '../restart.ts';
 import { removedStatus } from '../restart-all.ts';
+import { lost, unwitnessed } from './unwitnessed.ts';
 
 export interface ContainerStatusFacts {
   pod: Pod;
@@ -88,28 +89,19 @@ function unseen({ container, before, pod, ending, view, restartingAll }: Contain
   };
   const apps = new Set(pod.spec.containers.map(({ name }) => name));
   if (container.kind === 'init' && !restartingAll && view.containers.some(({ name }) => apps.has(name)))
-    status.state = {
-      terminated: {
-        exitCode: 0,
-        reason: 'Completed',
-        message:
-          'Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally',
-        startedAt: null as unknown as string,
-        finishedAt: null as unknown as string,
-      },
-    };
+    status.state = unwitnessed(
+      0,
+      'Completed',
+      'Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally',
+    );
   else if (before?.state?.running && !before.lastState?.terminated) {
     // It ran and the runtime knows nothing of it any more.
     if (!ending) status.restartCount++;
-    status.lastState = {
-      terminated: {
-        exitCode: 137,
-        reason: 'ContainerStatusUnknown',
-        message: 'The container could not be located when the pod was deleted.  The container used to be Running',
-        startedAt: null as unknown as string,
-        finishedAt: null as unknown as string,
-      },
-    };
+    status.lastState = unwitnessed(
+      137,
+      'ContainerStatusUnknown',
+      'The container could not be located when the pod was deleted.  The container used to be Running',
+    );
   }
   return status;
 }
@@ -132,17 +124,7 @@ function stateOf({ runtimeName, before }: ContainerStatusFacts, c: ObservedConta
     case 'created':
       return { waiting: { reason: 'ContainerCreating' } };
     case 'unknown':
-      if (before?.state?.running)
-        return {
-          terminated: {
-            exitCode: 137,
-            reason: 'ContainerStatusUnknown',
-            message: 'The container could not be located when the pod was terminated',
-            startedAt: null as unknown as string,
-            finishedAt: null as unknown as string,
-          },
-        };
-      return { waiting: {} };
+      return before?.state?.running ? lost() : { waiting: {} };
     default:
       return c.state satisfies never;
   }

@@ -1,4 +1,5 @@
 import type { ContainerStatus, Pod, PodStatus } from '../../../kube/index.ts';
+import { lost } from './unwitnessed.ts';
 
 /** Of the messages of all containers together, and so of each (kubelet pkg/kubelet/container/runtime.go). */
 const MAX_MESSAGES = 12 * 1024;
@@ -21,18 +22,7 @@ export function finalStatus(pod: Pod, before: PodStatus | undefined, status: Pod
 
 function ended(status: ContainerStatus): ContainerStatus {
   if (status.state?.terminated) return status;
-  return {
-    ...status,
-    state: {
-      terminated: {
-        exitCode: 137,
-        reason: 'ContainerStatusUnknown',
-        message: 'The container could not be located when the pod was terminated',
-        startedAt: null as unknown as string,
-        finishedAt: null as unknown as string,
-      },
-    },
-  };
+  return { ...status, state: lost() };
 }
 
 function wasInitialized(pod: Pod, before: PodStatus | undefined): boolean {

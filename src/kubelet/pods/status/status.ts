@@ -108,6 +108,7 @@ function containerStatuses(facts: StatusFacts, before: PodStatus | undefined): M
   const old = new Map<string, ContainerStatus>();
   for (const list of [before?.initContainerStatuses, before?.containerStatuses, before?.ephemeralContainerStatuses])
     if (Array.isArray(list)) for (const s of list) if (s?.name !== undefined) old.set(s.name, s);
+  const restarting = isRestartingAll(pod, view, before);
   const statuses = new Map(
     containersOf(pod).map((container) => [
       container.spec.name,
@@ -120,7 +121,7 @@ function containerStatuses(facts: StatusFacts, before: PodStatus | undefined): M
         serverMinor,
         runtimeName,
         ending: ending || memory.finished || memory.failure !== undefined,
-        restartingAll: isRestartingAll(pod, view, before),
+        restartingAll: restarting,
       }),
     ]),
   );

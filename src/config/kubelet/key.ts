@@ -43,3 +43,8 @@ export function key<T>(it: Key<T>): Key<T> {
 export function fieldOf(name: string, { field = name }: Pick<Key<unknown>, 'field'>): string | undefined {
   return field ?? undefined;
 }
+
+/** Flags of which all the same is to be said. */
+export function alike(flags: readonly string[], rest: Omit<OtherKey, 'flag' | 'field'>): OtherKey[] {
+  return flags.map((flag) => ({ flag, ...rest }));
+}

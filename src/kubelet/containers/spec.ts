@@ -26,6 +26,11 @@ export function specOf(pod: Pod): NewPodSpec {
   return pod.spec as NewPodSpec;
 }
 
+/** All of them, in the order of their kinds. */
+export function containersOf({ spec }: Pod): AnyContainer[] {
+  return [...(spec.initContainers ?? []), ...spec.containers, ...(spec.ephemeralContainers ?? [])];
+}
+
 /** `name_namespace(uid)`: how upstream's texts name a pod. */
 export function podLongName(pod: Pod): string {
   return `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`;

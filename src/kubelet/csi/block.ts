@@ -3,8 +3,8 @@ import { linkDevice } from '../volumes/claims/device.ts';
 import { deviceFailure } from '../volumes/errors.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
 import { attach, find, type Published } from './filesystem.ts';
-import { attachmentName, PLUGIN } from './paths.ts';
-import { capabilityOf, podContext, secretsFor } from './requests.ts';
+import { attachmentName, PLUGIN, uniqueName } from './paths.ts';
+import { capabilityOf, isReadOnly, podContext, secretsFor } from './requests.ts';
 import { writeVolumeData } from './vol-data.ts';
 
 /**
@@ -17,7 +17,7 @@ export async function mapDevice(volume: CsiVolume, context: CsiContext): Promise
   const paths = context.paths.device(spec.name);
   const source = spec.persistent?.spec?.csi;
   const volumeContext = source?.volumeAttributes ?? {};
-  return context.locks.run(`${name}^${handle}`, async () => {
+  return context.locks.run(uniqueName(name, handle), async () => {
     let what = 'MapVolume.SetUpDevice failed';
     try {
       const driver = find(context, name, 'blockMapper.SetUpDevice failed to get CSI client');
@@ -44,7 +44,6 @@ export async function mapDevice(volume: CsiVolume, context: CsiContext): Promise
       await mkdir(paths.publishDir, { recursive: true, mode: 0o750 });
       const targetPath = paths.publish(podUid);
       const secrets = await secretsFor(source?.nodePublishSecretRef, context, signal);
-      const readonly = spec.readOnly || source?.readOnly === true;
       await driver.publish(
         {
           volumeId: handle,
@@ -52,7 +51,7 @@ export async function mapDevice(volume: CsiVolume, context: CsiContext): Promise
           stagingPath,
           targetPath,
           capability,
-          readonly,
+          readonly: isReadOnly(spec),
           secrets,
           volumeContext: { ...volumeContext, ...podContext(volume) },
         },
@@ -84,7 +83,7 @@ export async function mappedDevice(
   const link = paths.podDevice(podUid, name);
   const device = await stat(link).catch(() => undefined);
   const map = paths.device(name).map(podUid);
-  return device?.isBlockDevice() && (await mounter.below([map])).includes(map) ? link : undefined;
+  return device?.isBlockDevice() && (await mounter.isMounted(map)) ? link : undefined;
 }
 
 async function bindDevice(device: string, map: string, { mounter }: CsiContext, signal: AbortSignal): Promise<void> {

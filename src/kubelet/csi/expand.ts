@@ -2,7 +2,7 @@ import { describeError, isAbort, parseQuantity } from '../../core/index.ts';
 import type { PersistentVolumeClaim } from '../../kube/index.ts';
 import { mountFailure } from '../volumes/errors.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
-import { capabilityOf, secretsFor } from './requests.ts';
+import { capabilityOf, isReadOnly, secretsFor } from './requests.ts';
 
 /** Where the volume is, for the driver to find it. */
 export interface ExpandPlace {
@@ -18,8 +18,7 @@ export async function expandIfLarger(volume: CsiVolume, place: ExpandPlace, cont
   const { spec, driver: name, handle, pod, signal } = volume;
   const wanted = spec.persistent?.spec?.capacity?.storage;
   const has = spec.claim?.status?.capacity?.storage;
-  const readOnly = spec.readOnly || spec.persistent?.spec?.csi?.readOnly === true;
-  if (wanted === undefined || has === undefined || readOnly) return false;
+  if (wanted === undefined || has === undefined || isReadOnly(spec)) return false;
   const bytes = parseQuantity(wanted);
   if (!(bytes > parseQuantity(has))) return false;
   try {

@@ -5,8 +5,8 @@ import { mountFailure } from '../volumes/errors.ts';
 import { applyOwnership, podOwnership } from '../volumes/ownership.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
 import { type Driver, isFinal } from './driver.ts';
-import { attachmentName } from './paths.ts';
-import { capabilityOf, fsTypeOf, podContext, secretsFor, tokenContext } from './requests.ts';
+import { attachmentName, uniqueName } from './paths.ts';
+import { capabilityOf, fsTypeOf, isReadOnly, podContext, secretsFor, tokenContext } from './requests.ts';
 import { writeVolumeData } from './vol-data.ts';
 
 /** Where a pod's file system is, and where it is staged (empty: the driver does not stage). */
@@ -21,7 +21,7 @@ export async function mountFilesystem(volume: CsiVolume, context: CsiContext): P
   const persistent = spec.inline === undefined;
   const path = join(context.paths.podVolume(podUid, spec.name), 'mount');
   const publishContext = persistent ? await attach(volume, context) : {};
-  return context.locks.run(`${volume.driver}^${handle}`, async () => {
+  return context.locks.run(uniqueName(volume.driver, handle), async () => {
     const stagingPath = persistent ? await stage(volume, context, publishContext) : '';
     await publish(volume, context, { path, stagingPath, publishContext });
     return { path, stagingPath };
@@ -97,7 +97,7 @@ async function publish(
         stagingPath,
         targetPath: path,
         capability,
-        readonly: spec.readOnly || source?.readOnly === true,
+        readonly: isReadOnly(spec),
         secrets,
         volumeContext: { ...attributes, ...podContext(volume), ...(hidden ? {} : tokens) },
       },
@@ -114,7 +114,7 @@ async function publish(
 /** Files are given to the pod's group as the driver's fsGroupPolicy says (csi_mounter.go, supportsFSGroup). */
 async function own(volume: CsiVolume, driver: Driver, path: string): Promise<void> {
   const { pod, spec, object, handle, signal } = volume;
-  const readOnly = spec.readOnly || spec.persistent?.spec?.csi?.readOnly === true;
+  const readOnly = isReadOnly(spec);
   const ownership = podOwnership(pod, readOnly);
   if (!ownership || readOnly || (await driver.can('VOLUME_MOUNT_GROUP', signal))) return;
   const policy = object?.spec?.fsGroupPolicy ?? 'ReadWriteOnceWithFSType';
@@ -140,7 +140,7 @@ export function find(context: CsiContext, name: string, where: string): Driver {
 
 /** Removes a mount point with its `vol_data.json` and folder, unless something is mounted there. */
 export async function removeUnmounted(path: string, { mounter }: Pick<CsiContext, 'mounter'>): Promise<boolean> {
-  if ((await mounter.below([path])).includes(path)) return false;
+  if (await mounter.isMounted(path)) return false;
   await rmdir(path).catch(absentIsFine);
   await rm(join(dirname(path), 'vol_data.json'), { force: true });
   await rmdir(dirname(path)).catch(absentIsFine);

@@ -16,6 +16,7 @@ import { mountFilesystem, type Published } from './filesystem.ts';
 import { createLocks } from './locks.ts';
 import { type CsiDriverObject, getCsiDriver } from './objects.ts';
 import { csiPaths, inlineHandle, uniqueName } from './paths.ts';
+import { isReadOnly } from './requests.ts';
 import { tearDownCsi } from './teardown.ts';
 import { stagedVolumes, unstageDevice, unstageFilesystem } from './unstage.ts';
 import { readVolumeData } from './vol-data.ts';
@@ -50,7 +51,7 @@ export function createCsi(options: CsiOptions): Csi {
   const life = abort.signal;
   const context: CsiContext = {
     ...options,
-    paths: csiPaths(layout.rootDir),
+    paths: csiPaths(layout),
     drivers: createDrivers(),
     attachments: createAttachments(options),
     locks: createLocks(),
@@ -99,7 +100,7 @@ export function createCsi(options: CsiOptions): Csi {
     const folder = paths.podVolume(podUid, spec.name);
     const path = `${folder}/mount`;
     const data = await readVolumeData(folder);
-    if (!data || !(await mounter.below([path])).includes(path)) return undefined;
+    if (!data || !(await mounter.isMounted(path))) return undefined;
     return { path, stagingPath: spec.inline ? '' : `${paths.staged(data.driverName, data.volumeHandle)}/globalmount` };
   }
 
@@ -121,7 +122,7 @@ export function createCsi(options: CsiOptions): Csi {
     cancelSweep = undefined;
     for (const { data, device } of await stagedVolumes(context)) {
       if (life.aborted) return;
-      await context.locks.run(`${data.driverName}^${data.volumeHandle}`, () =>
+      await context.locks.run(uniqueName(data.driverName, data.volumeHandle), () =>
         device === undefined ? unstageFilesystem(data, context, life) : unstageDevice(device, data, context, life),
       );
     }
@@ -224,10 +225,9 @@ export function createCsi(options: CsiOptions): Csi {
 }
 
 function mountedOf(spec: StorageSpec, { path }: Published): MountedVolume {
-  const readOnly = spec.readOnly || spec.persistent?.spec?.csi?.readOnly === true;
   return {
     hostPath: path,
-    readOnly,
+    readOnly: isReadOnly(spec),
     selinuxRelabel: false,
     trusted: false,
     ...(spec.block ? { device: true } : {}),

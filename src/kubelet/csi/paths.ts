@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { AgentError } from '../../core/index.ts';
 import { component } from '../containers/paths.ts';
+import type { Layout } from '../volumes/layout.ts';
 
 /**
  * Where the original lays CSI volumes out below its root folder; drivers mount there, and an original agent that takes
@@ -43,19 +44,18 @@ export interface DevicePaths {
 
 export const PLUGIN = 'kubernetes.io~csi';
 
-export function csiPaths(rootDir: string): CsiPaths {
+export function csiPaths({ rootDir, podDir, volumeDir }: Layout): CsiPaths {
   const root = join(rootDir, 'plugins/kubernetes.io/csi');
   const devices = join(root, 'volumeDevices');
-  const pod = (uid: string) => join(rootDir, 'pods', component(uid, 'pod uid'));
   return {
     root,
     devices,
     staged: (driver, handle) => join(root, driverName(driver), createHash('sha256').update(handle).digest('hex')),
     stagedBefore: (name) => join(root, 'pv', component(name, 'volume name')),
-    podVolumes: (uid) => join(pod(uid), 'volumes', PLUGIN),
-    podVolume: (uid, name) => join(pod(uid), 'volumes', PLUGIN, component(name, 'volume name')),
-    podDevices: (uid) => join(pod(uid), 'volumeDevices', PLUGIN),
-    podDevice: (uid, name) => join(pod(uid), 'volumeDevices', PLUGIN, component(name, 'volume name')),
+    podVolumes: (uid) => join(podDir(uid), 'volumes', PLUGIN),
+    podVolume: (uid, name) => volumeDir(uid, PLUGIN, name),
+    podDevices: (uid) => join(podDir(uid), 'volumeDevices', PLUGIN),
+    podDevice: (uid, name) => join(podDir(uid), 'volumeDevices', PLUGIN, component(name, 'volume name')),
     device(name) {
       const own = component(name, 'volume name');
       const base = join(devices, own);
@@ -80,7 +80,7 @@ function driverName(name: string): string {
   throw new AgentError({ code: 'CSI_MALFORMED', message: `"${name.slice(0, 64)}" is no name of a CSI driver` });
 }
 
-/** `kubernetes.io/csi/DRIVER^HANDLE`: how the Node's status names an attachable volume. */
+/** `kubernetes.io/csi/DRIVER^HANDLE`: how the Node's status names an attachable volume, and what it is locked by. */
 export function uniqueName(driver: string, handle: string): string {
   return `kubernetes.io/csi/${driver}^${handle}`;
 }

@@ -1,6 +1,7 @@
 import { AgentError, registerSecret } from '../../core/index.ts';
 import type { Secret } from '../../kube/index.ts';
 import { claimsOf } from '../references/index.ts';
+import type { StorageSpec } from '../volumes/claims/spec.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
 import type { Driver } from './driver.ts';
 import type { VolumeCapability } from './messages.ts';
@@ -17,6 +18,11 @@ export async function capabilityOf(volume: CsiVolume, driver: Driver): Promise<V
     mount: { fsType: fsTypeOf(volume), mountFlags: spec.persistent?.spec?.mountOptions ?? [], ...mountGroup },
     access,
   };
+}
+
+/** The pod or the PersistentVolume wants it so. */
+export function isReadOnly({ readOnly, persistent }: StorageSpec): boolean {
+  return readOnly || persistent?.spec?.csi?.readOnly === true;
 }
 
 export function fsTypeOf({ spec }: CsiVolume): string {

@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentError, describeError, errorCode, isAbort } from '../../core/index.ts';
+import { describeError, errorCode, isAbort } from '../../core/index.ts';
 import { exists } from '../../host/index.ts';
 import { volumeError } from '../volumes/errors.ts';
 import type { CsiContext } from './context.ts';
 import { removeUnmounted } from './filesystem.ts';
 import { namesIn } from './names-in.ts';
+import { uniqueName } from './paths.ts';
 import { unstageDevice, unstageFilesystem } from './unstage.ts';
 import { readVolumeData } from './vol-data.ts';
 
@@ -34,7 +35,7 @@ async function unpublish(podUid: string, name: string, context: CsiContext, sign
   // Begun, never published: the driver was not asked yet.
   if (data === undefined) return void (await removeUnmounted(path, context));
   const { driverName, volumeHandle } = data;
-  await context.locks.run(`${driverName}^${volumeHandle}`, async () => {
+  await context.locks.run(uniqueName(driverName, volumeHandle), async () => {
     try {
       await context.drivers.get(driverName).unpublish({ volumeId: volumeHandle, targetPath: path }, signal);
       if (!(await removeUnmounted(path, context)))
@@ -62,7 +63,7 @@ async function unmap(podUid: string, name: string, context: CsiContext, signal: 
     if (data) await unstageDevice(name, data, context, signal);
   };
   try {
-    await (data ? context.locks.run(`${data.driverName}^${data.volumeHandle}`, work) : work());
+    await (data ? context.locks.run(uniqueName(data.driverName, data.volumeHandle), work) : work());
   } catch (error) {
     throw failed('UnmapVolume.UnmapPodDevice', name, { error, where: 'blockMapper.UnmapPodDevice' });
   }
@@ -74,9 +75,5 @@ function failed(what: string, name: string, { error, where }: { error: unknown; 
   const why = missing
     ? `kubernetes.io/csi: ${where} failed to get CSI client: ${describeError(error)}`
     : describeError(error);
-  return new AgentError({
-    code: 'VOLUME_TEARDOWN',
-    message: `${what} failed for volume "${name}" : ${why}`.slice(0, 1024),
-    cause: error,
-  });
+  return volumeError('VOLUME_TEARDOWN', `${what} failed for volume "${name}" : ${why}`.slice(0, 1024), error);
 }

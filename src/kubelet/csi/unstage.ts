@@ -5,6 +5,7 @@ import { exists } from '../../host/index.ts';
 import type { CsiContext } from './context.ts';
 import { removeUnmounted } from './filesystem.ts';
 import { namesIn, removeIfEmpty } from './names-in.ts';
+import { PLUGIN } from './paths.ts';
 import { readVolumeData, type VolumeData } from './vol-data.ts';
 
 /*
@@ -87,7 +88,7 @@ async function attempt(
 
 async function usedBySomePod({ driverName, volumeHandle }: VolumeData, { layout }: CsiContext): Promise<boolean> {
   for (const uid of await namesIn(layout.podsDir)) {
-    const folder = join(layout.podsDir, uid, 'volumes/kubernetes.io~csi');
+    const folder = join(layout.podsDir, uid, 'volumes', PLUGIN);
     for (const name of await namesIn(folder)) {
       const data = await readVolumeData(join(folder, name));
       if (data?.driverName === driverName && data.volumeHandle === volumeHandle) return true;

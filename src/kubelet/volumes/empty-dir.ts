@@ -5,7 +5,7 @@ import type { Pod, Volume } from '../../kube/index.ts';
 import { hugepageBytes, limitsOf, podLimits, requestsOf } from '../containers/resources.ts';
 import { type AnyContainer, specOf } from '../containers/spec.ts';
 import { volumeError } from './errors.ts';
-import { type MountRequest, neverSwapped } from './mounter.ts';
+import { isMountPoint, type MountRequest, neverSwapped } from './mounter.ts';
 
 /** With what servers from 1.36 on may send. */
 export type EmptyDirSource = NonNullable<Volume['emptyDir']> & { stickyBit?: boolean };
@@ -71,10 +71,6 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** A folder on another file system than its parent is a mount. */
-async function isMountPoint(directory: string): Promise<boolean> {
-  return (await stat(directory)).dev !== (await stat(dirname(directory))).dev;
-}
-
 /** The least of the node's memory, the pod's memory limit (if all its containers have one) and the volume's own. */
 function memorySize(limit: string | number | undefined, { pod, allocatableMemory }: EmptyDirContext): number {
   const own = limit === undefined ? 0 : Math.floor(parseQuantity(limit));

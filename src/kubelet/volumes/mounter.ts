@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
+import { rm, stat, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Exec } from '../../host/index.ts';
 import { readText } from '../../host/index.ts';
 import { runMountTool } from './mount-tool.ts';
@@ -26,11 +26,21 @@ export interface Mounter {
   share(directory: string, signal: AbortSignal): Promise<boolean>;
   /** Mount points at or below the paths, last made first. */
   below(paths: readonly string[]): Promise<string[]>;
+  /** Something is mounted right there, bind mounts too. The path itself is not looked at: what serves it may hang. */
+  isMounted(path: string): Promise<boolean>;
 }
 
 /** mount(8), since Node has no mount(2). */
 export function createMounter(exec: Exec, options: { scratchDir: string; mountinfo?: string }): Mounter {
   const mountinfo = options.mountinfo ?? '/proc/self/mountinfo';
+  const below = async (paths: readonly string[]) => {
+    const text = (await readText(mountinfo)) ?? '';
+    // A host with many containers has many mounts; usually none of them is asked for.
+    if (!paths.some((path) => text.includes(basename(path)))) return [];
+    return parseMountPoints(text)
+      .filter((point) => paths.some((path) => point === path || point.startsWith(`${path}/`)))
+      .reverse();
+  };
   return {
     async mount(requests, signal) {
       if (requests.length === 0) return;
@@ -65,15 +75,14 @@ export function createMounter(exec: Exec, options: { scratchDir: string; mountin
     },
     share: (directory, signal) =>
       ensureSharedRoot(directory, { mountinfo, run: (argv) => runMountTool(exec, argv, { signal }) }),
-    async below(paths) {
-      const text = (await readText(mountinfo)) ?? '';
-      // A host with many containers has many mounts; usually none of them is asked for.
-      if (!paths.some((path) => text.includes(basename(path)))) return [];
-      return parseMountPoints(text)
-        .filter((point) => paths.some((path) => point === path || point.startsWith(`${path}/`)))
-        .reverse();
-    },
+    below,
+    isMounted: async (path) => (await below([path])).includes(path),
   };
+}
+
+/** A file system of its own begins at this folder (a bind mount of the same one is not seen so). */
+export async function isMountPoint(folder: string): Promise<boolean> {
+  return (await stat(folder)).dev !== (await stat(dirname(folder))).dev;
 }
 
 /** The option that keeps a tmpfs out of the swap, where the kernel knows it: from Linux 6.4. */

@@ -1,7 +1,6 @@
-import { mkdir, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir } from 'node:fs/promises';
 import { AgentError, describeError } from '../../core/index.ts';
-import { type Mounter, neverSwapped } from './mounter.ts';
+import { isMountPoint, type Mounter, neverSwapped } from './mounter.ts';
 
 /**
  * Mounts the one tmpfs that holds every pod's Secrets, tokens and ConfigMaps, unless a former run of the agent did.
@@ -15,7 +14,7 @@ export async function ensureSharedTmpfs(
 ): Promise<void> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    if ((await stat(directory)).dev !== (await stat(dirname(directory))).dev) return;
+    if (await isMountPoint(directory)) return;
     const options = ['mode=0700', `size=${bytes}`, 'nosuid', 'nodev', ...neverSwapped()];
     await mounter.mount([{ source: 'tmpfs', target: directory, type: 'tmpfs', options }], signal);
   } catch (cause) {

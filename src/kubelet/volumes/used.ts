@@ -1,9 +1,5 @@
 import type { Pod, Volume } from '../../kube/index.ts';
-import type { AnyContainer } from '../containers/spec.ts';
-
-function containersOf({ spec }: Pod): AnyContainer[] {
-  return [...(spec.initContainers ?? []), ...spec.containers, ...(spec.ephemeralContainers ?? [])];
-}
+import { containersOf } from '../containers/spec.ts';
 
 /**
  * The volumes that some container mounts. The others are never set up and nobody waits for them: a pod starts although

@@ -1,6 +1,6 @@
 import type { Pod, Volume } from '../../kube/index.ts';
 import { envReferences } from '../containers/env.ts';
-import type { AnyContainer } from '../containers/spec.ts';
+import { containersOf } from '../containers/spec.ts';
 import type { Reference } from '../references/index.ts';
 import { fieldsOfDownward } from './downward.ts';
 import { usedVolumes } from './used.ts';
@@ -30,12 +30,7 @@ export function volumeReferences(pod: Pod): Reference[] {
 export function otherReferences(pod: Pod): Reference[] {
   const namespace = pod.metadata.namespace ?? '';
   const found = new Map<string, Reference>();
-  const containers: AnyContainer[] = [
-    ...(pod.spec.initContainers ?? []),
-    ...pod.spec.containers,
-    ...(pod.spec.ephemeralContainers ?? []),
-  ];
-  for (const { kind, name } of containers.flatMap(envReferences))
+  for (const { kind, name } of containersOf(pod).flatMap(envReferences))
     found.set(`${kind}/${name}`, { kind, namespace, name });
   for (const { name } of pod.spec.imagePullSecrets ?? [])
     if (name) found.set(`Secret/${name}`, { kind: 'Secret', namespace, name });
@@ -70,10 +65,6 @@ export function usesTrustBundles(pod: Pod): boolean {
 /** The user all containers run as, if it is one and the same (upstream's FsUserFrom): owner of projected tokens. */
 export function commonUser(pod: Pod): number | undefined {
   const fallback = pod.spec.securityContext?.runAsUser;
-  const users = new Set(
-    [...pod.spec.containers, ...(pod.spec.initContainers ?? []), ...(pod.spec.ephemeralContainers ?? [])].map(
-      (c) => c.securityContext?.runAsUser ?? fallback,
-    ),
-  );
+  const users = new Set(containersOf(pod).map((c) => c.securityContext?.runAsUser ?? fallback));
   return users.size === 1 ? [...users][0] : undefined;
 }

@@ -6,7 +6,7 @@ import {
   type Pod,
   type Volume,
 } from '../../../kube/index.ts';
-import type { AnyContainer } from '../../containers/spec.ts';
+import { containersOf } from '../../containers/spec.ts';
 import { onceAllowed } from '../../references/allowed.ts';
 import { volumeError } from '../errors.ts';
 import type { StorageApi } from '../storage.ts';
@@ -85,12 +85,8 @@ function ownedBy(claim: PersistentVolumeClaim, pod: Pod): boolean {
 }
 
 /** A file system is mounted, a device handed over; a container that wants the other of the two can't be made. */
-function checkMode({ spec }: Pod, volume: string, block: boolean): void {
-  const containers: AnyContainer[] = [
-    ...(spec.initContainers ?? []),
-    ...spec.containers,
-    ...(spec.ephemeralContainers ?? []),
-  ];
+function checkMode(pod: Pod, volume: string, block: boolean): void {
+  const containers = containersOf(pod);
   const mode = block ? 'Block' : 'Filesystem';
   const fail = (where: string) =>
     volumeError('VOLUME_PROCESS', `volume ${volume} has volumeMode ${mode}, but is specified in ${where}`);

@@ -1,11 +1,12 @@
-import { mkdir, rmdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { exists } from '../../../host/index.ts';
 import { component } from '../../containers/paths.ts';
 import { createLocks } from '../../csi/locks.ts';
 import { namesIn } from '../../csi/names-in.ts';
 import { mountFailure } from '../errors.ts';
 import type { Layout } from '../layout.ts';
+import { isMountPoint } from '../mounter.ts';
 import type { SetUpContext } from './index.ts';
 
 export interface FormatRequest {
@@ -41,7 +42,7 @@ export async function releaseDevices(
   for (const name of await namesIn(join(layout.podDir(podUid), VOLUMES))) {
     const place = placeOf(layout, name);
     await inTurn.run(name, async () => {
-      if (!(await mounter.below([place])).includes(place)) return;
+      if (!(await mounter.isMounted(place))) return;
       for (const uid of await namesIn(layout.podsDir))
         if (uid !== podUid && (await exists(join(layout.podsDir, uid, VOLUMES, name)))) return;
       await mounter.unmount([place], signal);
@@ -68,7 +69,7 @@ async function mountDevice(request: FormatRequest, context: SetUpContext): Promi
   const place = placeOf(layout, name);
   try {
     await mkdir(place, { recursive: true, mode: 0o750 });
-    if ((await stat(place)).dev !== (await stat(dirname(place))).dev) return place;
+    if (await isMountPoint(place)) return place;
     const probe = await exec.run(['blkid', '-p', '-s', 'TYPE', '-s', 'PTTYPE', '-o', 'export', device], {
       signal,
       okCodes: [NOTHING_FOUND],

@@ -21,7 +21,7 @@ export async function setUpNfs(spec: StorageSpec, context: SetUpContext): Promis
   const args = ['-t', 'nfs', ...(options.length > 0 ? ['-o', options.join(',')] : []), `${host}:${path}`, target];
   try {
     // Never looked at: with its server away that would take one of the process's few threads for files, for good.
-    if (!(await mounter.below([target])).includes(target)) {
+    if (!(await mounter.isMounted(target))) {
       await mkdir(target, { recursive: true, mode: 0o750 });
       await exec.run(['mount', ...args], { signal, timeoutMs: MOUNT_MS });
     }

@@ -52,33 +52,26 @@ export async function readSystemFacts(): Promise<SystemFacts> {
 
 /** `dataDir` decides which file system counts as ephemeral storage (the kubelet's root dir). */
 export async function readCapacity(dataDir: string): Promise<Capacity> {
-  const [memory, fs, hugepages] = await Promise.all([readMemory(), readFilesystem(dataDir), readHugepages()]);
+  const [meminfo, fs, hugepages] = await Promise.all([
+    readFile('/proc/meminfo', 'utf8').then(parseMeminfo),
+    readFilesystem(dataDir),
+    readHugepages(),
+  ]);
   return {
     cpu: os.cpus().length || 1,
-    memory: memory.total,
-    swap: memory.swapTotal,
+    memory: meminfo('MemTotal'),
+    swap: meminfo('SwapTotal'),
     ephemeralStorage: fs?.total ?? 0,
     hugepages,
   };
 }
 
-export interface MemoryUse {
-  total: number;
-  available: number;
-  swapTotal: number;
-  swapFree: number;
-}
+/** Fields of /proc/meminfo (`MemTotal`, `Inactive(file)`) in bytes; 0 for what the kernel does not have. */
+export type Meminfo = (field: string) => number;
 
-/** /proc/meminfo in bytes. */
-export async function readMemory(): Promise<MemoryUse> {
-  const text = await readFile('/proc/meminfo', 'utf8');
-  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
-  return {
-    total: field('MemTotal'),
-    available: field('MemAvailable'),
-    swapTotal: field('SwapTotal'),
-    swapFree: field('SwapFree'),
-  };
+export function parseMeminfo(text: string): Meminfo {
+  const fields = new Map([...text.matchAll(/^([\w()]+):\s+(\d+) kB/gm)].map((m) => [m[1], Number(m[2]) * 1024]));
+  return (field) => fields.get(field) ?? 0;
 }
 
 export interface FilesystemUse {

@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { readFilesystem } from '../../hardware/index.ts';
+import { type Meminfo, parseMeminfo, readFilesystem } from '../../hardware/index.ts';
 import { readText } from '../../host/index.ts';
 import { type CgroupReader, readCgroupMemory } from '../cgroups/usage.ts';
 import type { Observation, Observations, Signal } from './signals.ts';
@@ -48,7 +48,7 @@ async function memory(options: ObserveOptions, procDir: string, found: Map<Signa
   const meminfo = parseMeminfo(await readFile(`${procDir}/meminfo`, 'utf8'));
   const pods = await readCgroupMemory(options.cgroups, options.kubepods).catch(() => undefined);
   const swap =
-    meminfo.swapFree > 0
+    meminfo('SwapFree') > 0
       ? {
           isCompressed: /^\/dev\/zram/m.test((await readText(`${procDir}/swaps`)) ?? ''),
           fixed: boundAnon(options, pods),
@@ -65,39 +65,21 @@ function boundAnon({ cgroups }: ObserveOptions, pods: { inactiveAnon: number } |
   return cgroups.version === 2 ? (pods?.inactiveAnon ?? 0) : 0;
 }
 
-/** Bytes. */
-export interface Meminfo {
-  total: number;
-  /** Anonymous and file pages: what the root cgroup is charged. */
-  charged: number;
-  inactiveFile: number;
-  inactiveAnon: number;
-  swapFree: number;
-}
-
-export function parseMeminfo(text: string): Meminfo {
-  const fields = new Map([...text.matchAll(/^([\w()]+):\s+(\d+) kB/gm)].map((m) => [m[1], Number(m[2]) * 1024]));
-  const field = (name: string) => fields.get(name) ?? 0;
-  return {
-    total: field('MemTotal'),
-    charged: field('AnonPages') + field('Cached') + field('Buffers') + field('SwapCached'),
-    inactiveFile: field('Inactive(file)'),
-    inactiveAnon: field('Inactive(anon)'),
-    swapFree: field('SwapFree'),
-  };
-}
-
 /**
  * What the kubelet calls memory.available: all but the working set of the root cgroup. Beside that, what swap can still
  * take of idle anonymous memory is not lost, and nobody is evicted for it; compressed swap in RAM (zram) frees only about
  * half of what it takes. Upstream leaves swap out, and evicts pods of boards that have plenty of it.
  */
 export function availableMemory(
-  { total, charged, inactiveFile, inactiveAnon, swapFree }: Meminfo,
+  meminfo: Meminfo,
   swap: { isCompressed: boolean; fixed: number } | undefined,
 ): Observation {
-  const workingSet = Math.min(total, Math.max(0, charged - inactiveFile));
-  const movable = swap === undefined ? 0 : Math.min(swapFree, Math.max(0, inactiveAnon - swap.fixed));
+  const total = meminfo('MemTotal');
+  // Anonymous and file pages: what the root cgroup is charged.
+  const charged = meminfo('AnonPages') + meminfo('Cached') + meminfo('Buffers') + meminfo('SwapCached');
+  const workingSet = Math.min(total, Math.max(0, charged - meminfo('Inactive(file)')));
+  const idle = swap === undefined ? 0 : Math.max(0, meminfo('Inactive(anon)') - swap.fixed);
+  const movable = Math.min(meminfo('SwapFree'), idle);
   return { available: total - workingSet + Math.floor(movable * (swap?.isCompressed ? 0.5 : 1)), capacity: total };
 }
 

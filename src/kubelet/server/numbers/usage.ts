@@ -1,5 +1,6 @@
 import type { Clock } from '../../../core/index.ts';
 import type { ContainerUsage } from '../../../cri/types.ts';
+import { parseMeminfo } from '../../../hardware/index.ts';
 import { readText } from '../../../host/index.ts';
 import { CONTAINER_NAME, POD_NAME, POD_NAMESPACE, POD_UID } from '../../containers/labels.ts';
 import type { ServerRuntime } from '../pods.ts';
@@ -92,11 +93,11 @@ const TICKS = 100;
  * the kernel would give up first (as cAdvisor counts the root cgroup).
  */
 export async function nodeNumbers(clock: Pick<Clock, 'now'>): Promise<NodeNumbers> {
-  const [stat = '', meminfo = ''] = await Promise.all([readText('/proc/stat'), readText('/proc/meminfo')]);
+  const [stat = '', memory = ''] = await Promise.all([readText('/proc/stat'), readText('/proc/meminfo')]);
   const ticks = (/^cpu +(.*)$/m.exec(stat)?.[1] ?? '').split(' ').map(Number);
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = ticks;
-  const field = (name: string) => Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(meminfo)?.[1] ?? 0) * 1024;
-  const used = field('MemTotal') - field('MemFree');
+  const meminfo = parseMeminfo(memory);
+  const used = meminfo('MemTotal') - meminfo('MemFree');
   const time = clock.now();
   return {
     usage: {
@@ -104,11 +105,11 @@ export async function nodeNumbers(clock: Pick<Clock, 'now'>): Promise<NodeNumber
       cpuNanoseconds: ((user + nice + system + irq + softirq + steal) * 1e9) / TICKS,
       memoryTime: time,
       memory: used,
-      workingSet: Math.max(0, used - field('Inactive\\(file\\)')),
-      rss: field('AnonPages'),
+      workingSet: Math.max(0, used - meminfo('Inactive(file)')),
+      rss: meminfo('AnonPages'),
     },
-    memoryAvailable: field('MemAvailable'),
-    swapUsed: field('SwapTotal') - field('SwapFree'),
+    memoryAvailable: meminfo('MemAvailable'),
+    swapUsed: meminfo('SwapTotal') - meminfo('SwapFree'),
     bootedAt: Number(/^btime (\d+)$/m.exec(stat)?.[1] ?? 0) * 1000,
   };
 }

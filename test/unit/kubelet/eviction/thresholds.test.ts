@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { availableMemory, parseMeminfo } from '../../../../src/kubelet/eviction/observe.ts';
+import { parseMeminfo } from '../../../../src/hardware/index.ts';
+import { availableMemory } from '../../../../src/kubelet/eviction/observe.ts';
 import { nextLookMs, nextStorageLookMs } from '../../../../src/kubelet/eviction/schedule.ts';
 import type { Observations, Signal } from '../../../../src/kubelet/eviction/signals.ts';
 import {

@@ -1,4 +1,3 @@
-export type { EvictionSignal, Reservation, Threshold, Thresholds } from './kinds.ts';
-export type { PriorityGrace } from './kinds-more.ts';
+export type { EvictionSignal, PriorityGrace, Reservation, Threshold, Thresholds } from './node-kinds.ts';
 export { type KubeletSettingsInput, loadKubeletSettings } from './settings.ts';
 export type { KubeletSettings } from './table.ts';

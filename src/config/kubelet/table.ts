@@ -1,22 +1,6 @@
 import { type Key, key } from './key.ts';
-import {
-  bool,
-  boolMap,
-  bytes,
-  duration,
-  graces,
-  int,
-  int64,
-  labels,
-  list,
-  oneOf,
-  reclaims,
-  reservation,
-  taints,
-  text,
-  thresholds,
-} from './kinds.ts';
-import { optional, priorityGraces } from './kinds-more.ts';
+import { bool, boolMap, bytes, duration, int, int64, labels, list, oneOf, optional, text } from './kinds.ts';
+import { graces, priorityGraces, reclaims, reservation, taints, thresholds } from './node-kinds.ts';
 
 const NOTHING_RESERVED = { cpu: 0, memory: 0, ephemeralStorage: 0, pid: 0 };
 const SECOND = 1_000;

@@ -1,6 +1,7 @@
 export * from './backoff.ts';
 export * from './clock.ts';
 export * from './errors.ts';
+export * from './go-duration.ts';
 export * from './image-reference.ts';
 export * from './ip.ts';
 export * from './lifecycle.ts';

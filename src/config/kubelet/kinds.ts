@@ -1,4 +1,4 @@
-import { AgentError, parseQuantity } from '../../core/index.ts';
+import { AgentError, formatGoDuration, parseQuantity } from '../../core/index.ts';
 import { goBool, goDurationMs, goInt } from './go-values.ts';
 
 /**

@@ -1,6 +1,6 @@
-import { parseMilliCpu } from '../../core/index.ts';
+import { formatGoDuration, parseMilliCpu } from '../../core/index.ts';
 import { parseTaint, type Taint } from '../node-values.ts';
-import { formatGoDuration, goDurationMs } from './go-values.ts';
+import { goDurationMs } from './go-values.ts';
 import { demand, type Kind, pairs, quantity, splitCsv, textMap, Wrong } from './kinds.ts';
 
 /* Types of values that only the kubelet has; those that all programs have are in kinds.ts. */

@@ -4,6 +4,7 @@ import {
   type Clock,
   describeError,
   errorCode,
+  formatGoDuration,
   type ImageReference,
   isAbort,
   type Logger,
@@ -251,11 +252,5 @@ export class ImagePuller {
 
 /** A duration to the millisecond as Go prints it: `523ms`, `1.204s`, `1m2.5s`. */
 export function goMillis(ms: number): string {
-  const whole = Math.floor(ms);
-  if (whole < 1000) return whole === 0 ? '0s' : `${whole}ms`;
-  const minutes = Math.floor(whole / 60_000);
-  const seconds = (whole % 60_000) / 1000;
-  const text = String(Number(seconds.toFixed(3)));
-  if (minutes === 0) return `${text}s`;
-  return minutes < 60 ? `${minutes}m${text}s` : `${Math.floor(minutes / 60)}h${minutes % 60}m${text}s`;
+  return formatGoDuration(Math.floor(ms));
 }

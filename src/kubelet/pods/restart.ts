@@ -1,3 +1,4 @@
+import { formatGoDuration } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
 import type { BackoffEntry, PodMemory } from './memory.ts';
 import type { PodContainer, RestartRule, SpecContainer } from './model.ts';
@@ -73,11 +74,7 @@ function hasSettled(entry: BackoffEntry, exitedAt: number): boolean {
   return exitedAt - entry.updatedAt > entry.settledMs;
 }
 
-/** A duration as Go prints it: `10s`, `1m20s`, `5m0s`. */
+/** Whole seconds as Go prints them: `10s`, `1m20s`, `5m0s`. */
 export function goDuration(ms: number): string {
-  const total = Math.round(ms / 1000);
-  const h = Math.floor(total / 3600);
-  const m = Math.floor((total % 3600) / 60);
-  const s = total % 60;
-  return `${h > 0 ? `${h}h` : ''}${h > 0 || m > 0 ? `${m}m` : ''}${s}s`;
+  return formatGoDuration(Math.round(ms / 1000) * 1000);
 }

@@ -1,7 +1,7 @@
 import type { ContainerConfig, PodSandboxConfig } from '../../src/cri/types.ts';
 import type { EventRecorder, KubeClient, ObjectReference, Pod, PodStatus } from '../../src/kube/index.ts';
 import { KubeError } from '../../src/kube/index.ts';
-import type { PodMaterials } from '../../src/kubelet/materials.ts';
+import type { Admission, PodMaterials } from '../../src/kubelet/materials.ts';
 import type { PodChange, PodSource } from '../../src/kubelet/pods/source.ts';
 
 /** Pods of an API server in memory, seen as a source and written to as by a client. */
@@ -146,10 +146,7 @@ function keyOf(path: string): string {
 export class FakeMaterials {
   readonly released: string[] = [];
   readonly logsRemoved: string[] = [];
-  admitted: (
-    pod: Pod,
-    active: readonly Pod[],
-  ) => { admitted: true } | { admitted: false; reason: string; message: string } = () => ({ admitted: true });
+  admitted: (pod: Pod, active: readonly Pod[]) => Admission = () => ({ admitted: true });
   volumes: (pod: Pod) => string | undefined = () => undefined;
   config: (name: string) => void = () => {};
   leftOver: string[] = [];

@@ -1,20 +1,21 @@
-import { type Clock, type Component, createBackoff, describeError, type Logger } from '../../core/index.ts';
+import { type Clock, type Component, describeError, type Logger } from '../../core/index.ts';
 import type { RuntimeEvents, RuntimeService } from '../../cri/types.ts';
 import type { EventRecorder, KubeClient, Pod, PodStatus } from '../../kube/index.ts';
-import type { Shortage } from '../admission/index.ts';
 import { isStaticPod } from '../containers/spec.ts';
 import type { ImagePuller } from '../images/index.ts';
 import type { PodMaterials } from '../materials.ts';
 import type { MirrorKeeper } from '../static/mirrors.ts';
+import { type Admitting, createAdmitting } from './admitting.ts';
 import { removeDeadContainers } from './dead-containers.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { DesiredCache } from './desired-cache.ts';
 import { type Eviction, evictPod } from './evict.ts';
 import { createLogLinks } from './files.ts';
+import { sweepLeftovers } from './leftovers.ts';
 import { Limiter } from './limiter.ts';
-import { makeRoom } from './preempt.ts';
 import type { ProbeRunner } from './probes/types.ts';
 import { runningLogs, wantedImages } from './queries.ts';
+import { createRelisting } from './relisting.ts';
 import { CRASH_MAX_MS } from './restart.ts';
 import { type RuntimePod, RuntimeView } from './runtime-view.ts';
 import type { PodSource } from './source.ts';
@@ -78,20 +79,16 @@ export class PodManager implements Component {
   readonly #workers = new Map<string, PodWorker>();
   readonly #orphans = new Map<string, PodWorker>();
   readonly #handlers = new Set<() => void>();
-  /** Uids of critical pods that others make place for. */
-  readonly #preempting = new Set<string>();
   readonly #abort = new AbortController();
   readonly #deps: WorkerDeps;
   /** The same for pods whose statuses go to another object. */
   readonly #staticDeps: WorkerDeps;
   readonly #view: RuntimeView;
   readonly #writer: StatusWriter;
+  readonly #admitting: Admitting;
+  readonly #relist: () => void;
   readonly #unsubscribe: (() => void)[] = [];
-  #admitting = false;
   #swept = false;
-  #resyncing = false;
-  #resyncWanted = false;
-  #cutPause: () => void = () => {};
   #stopped: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
@@ -114,13 +111,31 @@ export class PodManager implements Component {
       limits: { start: new Limiter(slots + 1), volumes: new Limiter(slots), end: new Limiter(slots + 1) },
       runtimeName: options.runtimeName ?? 'containerd',
       crashLoopMaxMs: options.crashLoopMaxMs ?? CRASH_MAX_MS,
-      refuseResize: (pod) => options.materials.refuseResize(pod, this.#othersThan(pod)),
+      refuseResize: (pod) => options.materials.refuseResize(pod, this.#admitting.othersThan(pod)),
       onStatus: (_, { phase }) => {
         if (phase === 'Succeeded' || phase === 'Failed') this.#retryResizes();
         this.#notify();
       },
       onDone: (uid) => this.#done(uid),
     };
+    this.#admitting = createAdmitting({
+      workers: this.#workers,
+      orphans: this.#orphans,
+      view: this.#view,
+      materials: options.materials,
+      evict: (uid, eviction, signal) => this.evict(uid, eviction, signal),
+      log,
+      signal: this.#abort.signal,
+    });
+    this.#relist = createRelisting({
+      list: async () => {
+        await this.#view.resync();
+        this.#resynced();
+      },
+      clock,
+      log,
+      signal: this.#abort.signal,
+    });
     const { mirrors } = options;
     this.#staticDeps = mirrors ? { ...this.#deps, writer: mirrors.statusWriter(this.#writer) } : this.#deps;
   }
@@ -134,8 +149,8 @@ export class PodManager implements Component {
       this.#options.source.subscribe(({ type, pod }) => (type === 'set' ? this.#set(pod) : this.#removed(pod))),
       this.#options.events.subscribe((event) => {
         if (event.type === 'images') this.#options.images.presence.changed();
-        else if (event.type === 'resync') this.#resyncSoon();
-        else void this.#view.handle(event).then((seen) => seen || this.#resyncSoon());
+        else if (event.type === 'resync') this.#relist();
+        else void this.#view.handle(event).then((seen) => seen || this.#relist());
       }),
     );
     this.#unsubscribe.push(
@@ -228,7 +243,7 @@ export class PodManager implements Component {
       this.#orphans.delete(uid);
       if (isStatic) this.#options.mirrors?.add(pod);
       this.#workers.set(uid, new PodWorker(isStatic ? this.#staticDeps : this.#deps, pod, true));
-      this.#admitSoon();
+      this.#admitting.soon();
     }
     this.#notify();
   }
@@ -242,7 +257,7 @@ export class PodManager implements Component {
 
   /** The pods that hold a place on this node. */
   active(): Pod[] {
-    return [...this.#workers.values()].filter((w) => w.memory.admitted && isActive(w)).map(withStatus);
+    return [...this.#workers.values()].filter((w) => w.memory.admitted && w.active).map(withStatus);
   }
 
   /** Ends a pod as failed; resolves once nothing of it runs any more, or when that takes too long. */
@@ -258,76 +273,6 @@ export class PodManager implements Component {
     await removeDeadContainers(this.#workers.values(), this.#deps, signal);
   }
 
-  /** Until the others are gone the pod holds its place and does not begin. */
-  #preempt(worker: PodWorker, active: readonly PodWorker[], shortages: readonly Shortage[]): void {
-    const { signal } = this.#abort;
-    this.#preempting.add(worker.uid);
-    void makeRoom(worker.pod, { active: active.map((w) => w.pod), shortages }, (uid, eviction) =>
-      this.evict(uid, eviction, signal),
-    )
-      .then(
-        () => worker.admit(),
-        (error: unknown) => {
-          if (signal.aborted) return;
-          const why = `Unexpected error while attempting to recover from admission failure: ${describeError(error)}`;
-          worker.reject('UnexpectedAdmissionError', why);
-        },
-      )
-      .finally(() => this.#preempting.delete(worker.uid));
-  }
-
-  /** In one go for all that came together, the oldest first: who fits is not to depend on the order of a list. */
-  #admitSoon(): void {
-    if (this.#admitting) return;
-    this.#admitting = true;
-    queueMicrotask(() => {
-      this.#admitting = false;
-      if (this.#view.synced) this.#admit();
-    });
-  }
-
-  #admit(): void {
-    const { materials, log } = this.#options;
-    const created = (w: PodWorker): number => Date.parse(w.pod.metadata.creationTimestamp ?? '') || 0;
-    const waiting = [...this.#workers.values()].filter((w) => !w.memory.admitted && !w.memory.finished);
-    // Pods that have a sandbox were admitted by an earlier run; they are not asked again.
-    for (const worker of waiting) if (this.#view.get(worker.uid).sandboxes.length > 0) worker.admit();
-    for (const worker of waiting.sort((a, b) => created(a) - created(b))) {
-      if (worker.memory.admitted || worker.ending || this.#preempting.has(worker.uid) || this.#namesakeEnds(worker))
-        continue;
-      const active = [...this.#workers.values()].filter(
-        (w) => w !== worker && (w.memory.admitted || this.#preempting.has(w.uid)) && isActive(w),
-      );
-      try {
-        const answer = materials.admit(
-          worker.pod,
-          active.map((w) => w.pod),
-        );
-        if (answer.admitted) worker.admit();
-        else if (answer.shortages) this.#preempt(worker, active, answer.shortages);
-        else worker.reject(answer.reason, answer.message);
-      } catch (error) {
-        log.error('a pod could not be admitted', { pod: worker.pod.metadata.name, error: describeError(error) });
-        worker.reject('UnexpectedAdmissionError', describeError(error));
-      }
-    }
-  }
-
-  /** A manifest that changed is another pod of the same name: it waits for the end of the one before. */
-  #namesakeEnds(worker: PodWorker): boolean {
-    if (!isStaticPod(worker.pod)) return false;
-    const { namespace, name } = worker.pod.metadata;
-    return [...this.#workers.values(), ...this.#orphans.values()].some(
-      ({ uid, pod }) => uid !== worker.uid && pod.metadata.name === name && pod.metadata.namespace === namespace,
-    );
-  }
-
-  #othersThan({ metadata: { uid } }: Pod): Pod[] {
-    return [...this.#workers.values()]
-      .filter((w) => w.uid !== uid && w.memory.admitted && isActive(w))
-      .map((w) => w.pod);
-  }
-
   #retryResizes(): void {
     for (const worker of this.#workers.values()) worker.retryResize();
   }
@@ -338,38 +283,9 @@ export class PodManager implements Component {
     else if (this.#swept) this.#adoptOrphans();
   }
 
-  /** Lists the runtime until it has answered; asked for again meanwhile, it lists once more, and cuts a pause short. */
-  #resyncSoon(): void {
-    this.#resyncWanted = true;
-    this.#cutPause();
-    if (this.#resyncing || this.#abort.signal.aborted) return;
-    this.#resyncing = true;
-    void this.#resync().finally(() => {
-      this.#resyncing = false;
-    });
-  }
-
-  async #resync(): Promise<void> {
-    const { clock, log } = this.#options;
-    const pauses = createBackoff({ initialMs: 500, maxMs: 30_000 });
-    while (this.#resyncWanted && !this.#abort.signal.aborted) {
-      this.#resyncWanted = false;
-      try {
-        await this.#view.resync();
-        this.#resynced();
-      } catch (error) {
-        log.warn('the container runtime could not be listed', { error: describeError(error) });
-        this.#resyncWanted = true;
-        const pause = new AbortController();
-        this.#cutPause = () => pause.abort();
-        await clock.sleep(pauses.next(), AbortSignal.any([this.#abort.signal, pause.signal])).catch(() => {});
-      }
-    }
-  }
-
   #resynced(): void {
     if (!this.#view.synced) return;
-    this.#admit();
+    this.#admitting.now();
     for (const worker of [...this.#workers.values(), ...this.#orphans.values()]) worker.runtimeBack();
     this.#sweep();
   }
@@ -380,24 +296,12 @@ export class PodManager implements Component {
     this.#adoptOrphans();
     if (this.#swept) return;
     this.#swept = true;
-    void this.#sweepFiles().catch((error: unknown) =>
-      this.#options.log.warn('leftovers of earlier pods could not be removed', { error: describeError(error) }),
-    );
-  }
-
-  async #sweepFiles(): Promise<void> {
     const { materials, log } = this.#options;
-    const known = (): Set<string> => new Set([...this.#workers.keys(), ...this.#orphans.keys()]);
-    for (const uid of await materials.orphans(known()))
-      if (!known().has(uid))
-        await materials.release(uid, this.#abort.signal).catch((error: unknown) =>
-          // Still mounted, perhaps: that of one pod must not keep those of all others.
-          log.warn('what an earlier pod left could not be removed', { uid, error: describeError(error) }),
-        );
-    await materials.sweepStaged();
-    await materials.sweepLogs(known());
-    const ids = new Set(this.#view.pods().flatMap((pod) => this.#view.get(pod.uid).containers.map((c) => c.id)));
-    await this.#deps.links.sweep((id) => ids.has(id));
+    const known = () => new Set([...this.#workers.keys(), ...this.#orphans.keys()]);
+    const { signal } = this.#abort;
+    void sweepLeftovers({ known, materials, view: this.#view, links: this.#deps.links, log, signal }).catch(
+      (error: unknown) => log.warn('leftovers of earlier pods could not be removed', { error: describeError(error) }),
+    );
   }
 
   #adoptOrphans(): void {
@@ -427,7 +331,7 @@ export class PodManager implements Component {
       if (isStaticPod(worker.pod)) this.#options.mirrors?.done(worker.pod);
       else this.#options.mirrors?.poke();
       if ([...this.#workers.values()].some(({ pod, memory }) => !memory.admitted && isStaticPod(pod)))
-        this.#admitSoon();
+        this.#admitting.soon();
       const { namespace = '', name = '' } = worker.pod.metadata;
       void this.#removeLogs(worker, { namespace, name, uid }, materials).catch((error: unknown) =>
         log.debug('logs of a pod that is gone could not be removed', { error: describeError(error) }),
@@ -449,10 +353,6 @@ export class PodManager implements Component {
   #notify(): void {
     for (const handler of this.#handlers) handler();
   }
-}
-
-function isActive(worker: PodWorker): boolean {
-  return !worker.memory.finished && !worker.memory.failure;
 }
 
 function withStatus(worker: PodWorker): Pod {

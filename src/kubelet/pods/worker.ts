@@ -88,6 +88,11 @@ export class PodWorker {
     return this.#ending !== undefined;
   }
 
+  /** It has neither ended nor failed: what it was given is taken. */
+  get active(): boolean {
+    return !this.memory.finished && !this.memory.failure;
+  }
+
   /** The latest computed status; the server's while there is none. */
   get status(): PodStatus | undefined {
     return this.memory.status ?? this.#pod.status;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Pod } from '../../../../src/kube/index.ts';
 import { settle } from '../../../fakes/clock.ts';
 import { FakeNode } from '../../../fakes/pod-node.ts';
 import { makePod } from '../../../fakes/pods.ts';
@@ -94,6 +95,42 @@ describe('an evicted pod', () => {
     await board.start();
     await board.manager.evict('nobody', { reason: 'Evicted', message: MESSAGE }, signal);
     assert.deepEqual(board.recorder.events, []);
+  });
+});
+
+describe('a critical pod', () => {
+  it('begins once those that make place for it are gone, and nobody gets that place meanwhile', async () => {
+    const board = new FakeNode();
+    board.runtime.onTerm = () => 'ignore';
+    await board.start();
+    board.api.put(makePod('small', { terminationGracePeriodSeconds: 20 }));
+    await settle();
+    const asked: string[][] = [];
+    const note = (pods: readonly Pod[]) => asked.push(pods.map((p) => p.metadata.name as string));
+    board.materials.admitted = (pod, active) => {
+      note(active);
+      if (pod.metadata.name !== 'critical') return { admitted: true };
+      const shortages = [{ resource: 'pods', requested: 1, used: 1, capacity: 1 }];
+      return { admitted: false, reason: 'OutOfpods', message: 'no room', shortages };
+    };
+    board.api.put(makePod('critical', { priority: 2_000_000_000 }));
+    await board.clock.advance(10_000);
+    assert.equal(board.runtime.count('runPodSandbox'), 1, 'it waits for the end of the other');
+    board.api.put(makePod('late'));
+    await settle();
+    assert.deepEqual(asked, [['small'], ['critical']]);
+    const refused: string[][] = [];
+    Object.assign(board.materials, {
+      refuseResize: (_: Pod, others: readonly Pod[]) => void refused.push(others.map((p) => p.metadata.name as string)),
+    });
+    const larger = structuredClone(board.api.get('late') as Pod);
+    Object.assign(larger.spec.containers[0] as object, { resources: { requests: { memory: '1Mi' } } });
+    board.api.put(larger);
+    await settle();
+    assert.deepEqual(refused, [['critical']]);
+    await board.clock.advance(30_000);
+    assert.equal(board.api.get('small')?.status?.reason, 'Preempting');
+    assert.equal(board.api.get('critical')?.status?.phase, 'Running');
   });
 });
 

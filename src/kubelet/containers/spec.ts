@@ -46,7 +46,8 @@ export function isStaticPod(pod: Pod): boolean {
   return source !== undefined && source !== 'api';
 }
 
-function isMirrorPod(pod: Pod): boolean {
+/** An object that shows a static pod of some node; nothing runs for it. */
+export function isMirrorPod(pod: Pod): boolean {
   return pod.metadata.annotations?.['kubernetes.io/config.mirror'] !== undefined;
 }
 

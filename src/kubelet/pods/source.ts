@@ -1,5 +1,6 @@
 import { type Clock, type Component, type Logger, sayOnce } from '../../core/index.ts';
 import { Informer, type KubeClient, objectKey, type Pod } from '../../kube/index.ts';
+import { isMirrorPod } from '../containers/spec.ts';
 import { podFault, withSoundStatus } from './validate.ts';
 
 /** `set`: this pod is to run as it is here. `removed`: it is no longer wanted by anybody (last known version). */
@@ -82,6 +83,6 @@ const SOURCE = 'kubernetes.io/config.source';
 /** A pod of the server is one, whatever it says: pods of files may do more. */
 export function withOwnSource(pod: Pod): Pod {
   const { annotations } = pod.metadata;
-  if (annotations?.[SOURCE] === undefined || annotations['kubernetes.io/config.mirror'] !== undefined) return pod;
+  if (annotations?.[SOURCE] === undefined || isMirrorPod(pod)) return pod;
   return { ...pod, metadata: { ...pod.metadata, annotations: { ...annotations, [SOURCE]: 'api' } } };
 }

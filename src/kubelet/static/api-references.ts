@@ -1,5 +1,5 @@
 import type { Pod, PodSpec, Volume } from '../../kube/index.ts';
-import { containersOfSpec } from './defaults.ts';
+import { containersOf } from '../containers/spec.ts';
 
 /**
  * The first kind of API object that a pod refers to, in the words of upstream (pkg/api/pod/util.go), undefined if none:
@@ -8,7 +8,7 @@ import { containersOfSpec } from './defaults.ts';
 export function apiReference(pod: Pod): string | undefined {
   const spec = pod.spec as PodSpec & { resourceClaims?: unknown[] };
   if (spec.serviceAccountName || spec.serviceAccount) return 'serviceaccounts';
-  const containers = containersOfSpec(spec);
+  const containers = containersOf(pod);
   const uses = (kind: 'secret' | 'configMap') =>
     containers.some(
       ({ env = [], envFrom = [] }) =>

@@ -1,5 +1,6 @@
 import { parseImageReference } from '../../core/index.ts';
-import type { Container, Pod, PodSpec, Volume } from '../../kube/index.ts';
+import type { Pod, Volume } from '../../kube/index.ts';
+import { type AnyContainer, containersOf } from '../containers/spec.ts';
 import { defaultPullPolicy } from '../images/policy.ts';
 
 const MODE = 0o644;
@@ -23,14 +24,10 @@ export function applyDefaults(pod: Pod): void {
   spec.enableServiceLinks ??= true;
   if (spec.priorityClassName) spec.priority ??= SYSTEM_PRIORITIES[spec.priorityClassName];
   for (const volume of spec.volumes ?? []) defaultVolume(volume);
-  for (const container of containersOfSpec(spec)) defaultContainer(container, spec.hostNetwork === true);
+  for (const container of containersOf(pod)) defaultContainer(container, spec.hostNetwork === true);
 }
 
-export function containersOfSpec(spec: PodSpec): Container[] {
-  return [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
-}
-
-function defaultContainer(container: Container, hostNetwork: boolean): void {
+function defaultContainer(container: AnyContainer, hostNetwork: boolean): void {
   container.terminationMessagePath ??= '/dev/termination-log';
   container.terminationMessagePolicy ??= 'File';
   const image = parseImageReference(container.image ?? '');

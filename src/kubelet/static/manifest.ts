@@ -69,6 +69,7 @@ export function staticPod(document: unknown, origin: ManifestOrigin): Pod {
   } catch (error) {
     throw new ManifestFault((error as Error).message);
   }
+  delete pod.spec.ephemeralContainers;
   const reference = apiReference(pod);
   if (reference !== undefined) throw new ManifestFault(`static pods may not reference ${reference}`);
   applyDefaults(pod);
@@ -77,7 +78,6 @@ export function staticPod(document: unknown, origin: ManifestOrigin): Pod {
     ...(pod.spec.tolerations ?? []).filter((t) => !(t.operator === 'Exists' && t.effect === 'NoExecute' && !t.key)),
     { operator: 'Exists', effect: 'NoExecute' },
   ];
-  delete (pod.spec as { ephemeralContainers?: unknown }).ephemeralContainers;
   return pod;
 }
 

@@ -1,6 +1,5 @@
-import type { Pod } from '../../kube/index.ts';
+import { isMirrorPod } from '../containers/spec.ts';
 import type { PodChange, PodSource } from '../pods/source.ts';
-import { CONFIG_MIRROR } from './manifest.ts';
 
 export interface MergedSourceOptions {
   /** Pods of the server, and the mirrors of static ones among them. */
@@ -12,7 +11,6 @@ export interface MergedSourceOptions {
 
 /** Pods of both sources as one. Starting and stopping the two is their owner's. */
 export function mergedSource({ server, files, onMirror }: MergedSourceOptions): PodSource {
-  const isMirror = (pod: Pod) => pod.metadata.annotations?.[CONFIG_MIRROR] !== undefined;
   return {
     start: async () => {},
     stop: async () => {},
@@ -26,7 +24,7 @@ export function mergedSource({ server, files, onMirror }: MergedSourceOptions): 
     subscribe(handler) {
       const both = [
         files.subscribe(handler),
-        server.subscribe((change) => (isMirror(change.pod) ? onMirror(change) : handler(change))),
+        server.subscribe((change) => (isMirrorPod(change.pod) ? onMirror(change) : handler(change))),
       ];
       return () => {
         for (const unsubscribe of both) unsubscribe();

@@ -50,10 +50,10 @@ export function staticPod(document: unknown, origin: ManifestOrigin): Pod {
       name,
       namespace,
       uid,
-      ...(isTextMap(given.labels) ? { labels: given.labels } : {}),
+      ...(given.labels ? { labels: textMap('labels', given.labels) } : {}),
       creationTimestamp: rfc3339(origin.seenAt),
       annotations: {
-        ...(isTextMap(given.annotations) ? given.annotations : {}),
+        ...textMap('annotations', given.annotations ?? {}),
         [CONFIG_HASH]: uid,
         [CONFIG_SEEN]: new Date(origin.seenAt).toISOString().replace('Z', '000000Z'),
         [CONFIG_SOURCE]: 'file',
@@ -102,8 +102,15 @@ function canonical(value: unknown): string {
   );
 }
 
-function isTextMap(value: unknown): value is Record<string, string> {
-  return isObject(value) && Object.values(value).every((one) => typeof one === 'string');
+/** `null` is the empty text, as in Go; any other value is refused, as the original does. */
+function textMap(name: 'labels' | 'annotations', value: unknown): Record<string, string> {
+  if (!isObject(value)) throw new ManifestFault(`its ${name} are no map`);
+  const entries = Object.entries(value).map(([key, one]): [string, string] => {
+    if (one !== null && typeof one !== 'string')
+      throw new ManifestFault(`its ${name} must be texts: write the value of "${key.slice(0, 63)}" in quotes`);
+    return [key, one ?? ''];
+  });
+  return Object.fromEntries(entries);
 }
 
 function told(value: unknown): string {

@@ -54,6 +54,12 @@ test('a manifest becomes a pod of this node with what the server would have fill
   assert.equal(status?.phase, 'Pending');
 });
 
+test('labels and annotations without a value are empty ones', async () => {
+  const { metadata } = await podOf(web.replace('{app: web}', '{app: web, edge: }').replace('note: "1"', 'note: '));
+  assert.deepEqual(metadata.labels, { app: 'web', edge: '' });
+  assert.equal(metadata.annotations?.note, '');
+});
+
 test('another content, path or node is another pod; another order of lines or time is not', async () => {
   const uid = async (text: string, from = origin) => (await podOf(text, from)).metadata.uid;
   const same = await uid(web);
@@ -76,6 +82,8 @@ test('what can not be a static pod is refused with the reason', async () => {
     ['{apiVersion: v1, kind: Pod, metadata: {name: A_b}, spec: {}}', /not a name/],
     ['{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: ../x}, spec: {}}', /namespace is malformed/],
     ['{apiVersion: v1, kind: Pod, metadata: {name: a}}', /no spec/],
+    ['{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {v: 1}}}', /labels must be texts: .*"v" in quotes/],
+    ['{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: [b]}}', /annotations are no map/],
     [spec('{}'), /no containers/],
     [spec('{containers: [{name: c, image: i, command: 5}]}'), /command/],
     [spec(`{${containers}, serviceAccountName: x}`), /may not reference serviceaccounts/],

@@ -2,16 +2,15 @@ import { Coalescer, describeError, isAbort, type Logger } from '../../core/index
 import type { Pod, PodStatus } from '../../kube/index.ts';
 import { podLongName } from '../containers/spec.ts';
 import { ImageError } from '../images/index.ts';
-import { targetOf } from './actions/container.ts';
 import { type ActionContext, perform } from './actions.ts';
 import type { WorkerDeps } from './deps.ts';
 import { isRuntimeAway, nextRetry } from './failures.ts';
 import { graceSeconds } from './kill-cause.ts';
 import { newMemory, type PodFailure, type PodMemory } from './memory.ts';
-import { containersOf, findContainer, latest, type ObservedContainer, type PodView } from './model.ts';
+import { findContainer, type ObservedContainer, type PodView } from './model.ts';
 import { planPod } from './plan.ts';
 import { type Ending, type Plan, retryKey, type Step, stepKey } from './plan-types.ts';
-import { initialHealth, type ProbeTarget } from './probes/types.ts';
+import { noteHealth, probeTargets } from './probes/health.ts';
 import { type PodReports, podReports } from './reports.ts';
 import { followResize } from './resize/actuate.ts';
 import { adoptAllocation, allocate } from './resize/allocate.ts';
@@ -211,7 +210,7 @@ export class PodWorker {
   #settle(): void {
     const view = this.#deps.view.get(this.uid);
     this.#prune(view);
-    this.#noteHealth(view);
+    noteHealth(this.#pod, view, this.memory, (name) => this.#inFlight.has(`startContainer:${name}`));
     followResize(this.#pod, view, this.memory, this.#reports);
     let plan = this.#plan(view);
     if (plan.failure) {
@@ -310,29 +309,6 @@ export class PodWorker {
       );
   }
 
-  /** A container seen running for the first time: well unless a probe has to say so. */
-  #noteHealth(view: PodView): void {
-    for (const observed of view.containers) {
-      if (observed.state !== 'running' || this.memory.health.has(observed.id)) continue;
-      const container = findContainer(this.#pod, observed.name);
-      if (container === undefined) continue;
-      const starting = this.#inFlight.has(`startContainer:${observed.name}`);
-      if (starting && container.spec.lifecycle?.postStart) continue;
-      this.memory.health.set(observed.id, this.#adoptedHealth(observed.id) ?? initialHealth(container));
-    }
-  }
-
-  /** After a restart of the agent a container is as ready as it was, until its probe says otherwise. */
-  #adoptedHealth(id: string): { started: boolean; ready: boolean } | undefined {
-    if (this.memory.status !== undefined) return undefined;
-    const { containerStatuses, initContainerStatuses } = this.#pod.status ?? {};
-    for (const list of [containerStatuses, initContainerStatuses])
-      for (const status of Array.isArray(list) ? list : [])
-        if (status?.containerID?.endsWith(`://${id}`) && status.started === true)
-          return { started: true, ready: status.ready === true };
-    return undefined;
-  }
-
   #noteCrashing(plan: Plan): void {
     for (const { container, delayMs } of plan.crashing) {
       const name = podLongName(this.#pod);
@@ -352,22 +328,16 @@ export class PodWorker {
   }
 
   #watchProbes(view: PodView): void {
-    if (this.memory.finished) {
+    const { memory } = this;
+    if (memory.finished) {
       this.#deps.probes.forget(this.uid);
       return;
     }
-    const targets: ProbeTarget[] = [];
-    for (const container of containersOf(this.#pod)) {
-      const { startupProbe, readinessProbe, livenessProbe } = container.spec;
-      if (!startupProbe && !readinessProbe && !livenessProbe) continue;
-      const observed = latest(view, container.spec.name);
-      if (observed?.state === 'running' && this.memory.health.has(observed.id))
-        targets.push(targetOf(container, observed, { deps: this.#deps, pod: () => this.#pod, memory: this.memory }));
-    }
+    const targets = probeTargets(view, { deps: this.#deps, pod: () => this.#pod, memory });
     this.#deps.probes.watch(this.uid, targets, (id, change) => {
-      const health = this.memory.health.get(id);
+      const health = memory.health.get(id);
       if (health === undefined) return;
-      this.memory.health.set(id, { ...health, ...change });
+      memory.health.set(id, { ...health, ...change });
       this.poke();
     });
   }

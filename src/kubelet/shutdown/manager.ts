@@ -7,24 +7,11 @@ import {
   type Logger,
   sayOnce,
 } from '../../core/index.ts';
+import type { Inhibitor, Logind } from '../../host/index.ts';
 import type { Pod } from '../../kube/index.ts';
 import type { NodeEvent } from '../node/index.ts';
 import type { Eviction } from '../pods/evict.ts';
 import { podsByGroup, type ShutdownGroup } from './groups.ts';
-
-/** What of the system this needs; logind's. */
-export interface ShutdownWatch {
-  inhibitDelayMs(): Promise<number>;
-  requestInhibitDelay(ms: number): Promise<void>;
-  onShutdown(handler: (begins: boolean) => void): Promise<void>;
-  readonly closed: Promise<string>;
-  close(): void;
-}
-
-export interface ShutdownLock {
-  release(): void;
-  readonly ended: Promise<void>;
-}
 
 export interface ShutdownPods {
   active(): readonly Pod[];
@@ -37,8 +24,8 @@ export interface ShutdownPods {
 export interface NodeShutdownOptions {
   /** Lowest priority first, at least one. */
   groups: readonly ShutdownGroup[];
-  connect(): Promise<ShutdownWatch>;
-  inhibit(): Promise<ShutdownLock>;
+  connect(): Promise<Logind>;
+  inhibit(): Promise<Inhibitor>;
   pods: ShutdownPods;
   /** The node begins to go down, or stays after all. */
   changed(): void;
@@ -63,7 +50,7 @@ export class NodeShutdown implements Component {
   readonly #options: NodeShutdownOptions;
   readonly #abort = new AbortController();
   readonly #once = sayOnce();
-  #lock: ShutdownLock | undefined;
+  #lock: Inhibitor | undefined;
   #shuttingDown = false;
   #ending: AbortController | undefined;
   #loop: Promise<void> | undefined;
@@ -138,7 +125,7 @@ export class NodeShutdown implements Component {
     }
   }
 
-  async #ensureDelay(watch: ShutdownWatch): Promise<void> {
+  async #ensureDelay(watch: Logind): Promise<void> {
     const { groups, clock } = this.#options;
     const wanted = groups.reduce((sum, { seconds }) => sum + seconds * 1_000, 0);
     if ((await watch.inhibitDelayMs()) >= wanted) return;

@@ -1,2 +1,3 @@
 export * from './codec.ts';
 export * from './connection.ts';
+export * from './go-status.ts';

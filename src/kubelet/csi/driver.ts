@@ -1,5 +1,5 @@
 import { AgentError } from '../../core/index.ts';
-import { createConnection, type Method, methodsOf } from '../../grpc/index.ts';
+import { createConnection, goStatus, type Method, methodsOf } from '../../grpc/index.ts';
 import {
   csiSchema,
   type ExpandRequest,
@@ -89,17 +89,7 @@ export function isFinal(error: unknown): boolean {
   );
 }
 
-/** `NOT_FOUND` → `NotFound`, as Go prints it. */
-function goName(status: string): string {
-  if (status === 'CANCELLED') return 'Canceled';
-  return status
-    .toLowerCase()
-    .split('_')
-    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
-    .join('');
-}
-
 function failure(status: string, message: string): AgentError {
-  const text = `rpc error: code = ${goName(status)} desc = ${message.slice(0, 2048)}`;
+  const text = `rpc error: code = ${goStatus(status)} desc = ${message.slice(0, 2048)}`;
   return new AgentError({ code: `CSI_${status}`, message: text });
 }

@@ -1,4 +1,5 @@
 import { describeError, errorCode } from '../../core/index.ts';
+import { rpcText } from '../pods/rpc-text.ts';
 
 export interface PullFailure {
   /** The container's waiting reason. */
@@ -18,14 +19,6 @@ export function pullFailure(image: string, error: unknown): PullFailure {
   for (const [reason, words] of Object.entries(KNOWN) as [keyof typeof KNOWN, string][])
     if (text.startsWith(reason))
       return { reason, message: `image pull failed for ${image} because ${words}${text.slice(reason.length)}` };
-  return { reason: 'ErrImagePull', message: `${grpcHead(error)}${text}` };
-}
-
-/** gRPC's own words before the runtime's, which the kubelet leaves out only where the code says nothing. */
-function grpcHead(error: unknown): string {
-  const status = /^CRI_([A-Z_]+)$/.exec(errorCode(error) ?? '')?.[1];
-  if (status === undefined || status === 'UNKNOWN') return '';
-  const name =
-    status === 'CANCELLED' ? 'Canceled' : status.toLowerCase().replace(/(?:^|_)([a-z])/g, (_, c) => c.toUpperCase());
-  return `rpc error: code = ${name} desc = `;
+  // gRPC's own words stand before the runtime's, save where the code says nothing.
+  return { reason: 'ErrImagePull', message: errorCode(error) === 'CRI_UNKNOWN' ? text : rpcText(error) };
 }

@@ -1,6 +1,7 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { AgentError, errorCode } from '../../core/index.ts';
+import { rpcText } from '../pods/rpc-text.ts';
 
 /** An answer that is not a success, as the kubelet words it: plain text, which kubectl shows to people as it is. */
 export class HttpFailure extends AgentError {
@@ -55,18 +56,9 @@ export function failureBody(error: unknown): Body {
   return { status: 500, body: error instanceof Error ? error.message : 'unknown error' };
 }
 
-/** `CRI_NOT_FOUND` → `rpc error: code = NotFound desc = …`: how an error of the runtime reads in the kubelet's answers. */
-export function runtimeErrorText(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  const name = /^CRI_([A-Z_]+)$/.exec(errorCode(error) ?? '')?.[1];
-  if (name === undefined) return message;
-  const code = name.toLowerCase().replace(/(?:^|_)([a-z])/g, (_all, letter: string) => letter.toUpperCase());
-  return `rpc error: code = ${code} desc = ${message}`;
-}
-
 /** An error of an exec, attach or port-forward call to the runtime (upstream: cri-streaming errors.go). */
 export function streamingFailure(error: unknown): HttpFailure {
   if (error instanceof HttpFailure) return error;
   const status = { CRI_NOT_FOUND: 404, CRI_RESOURCE_EXHAUSTED: 429 }[errorCode(error) ?? ''] ?? 500;
-  return new HttpFailure(status, runtimeErrorText(error), error);
+  return new HttpFailure(status, rpcText(error), error);
 }

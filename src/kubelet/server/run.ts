@@ -1,6 +1,7 @@
 import type { Pod } from '../../kube/index.ts';
+import { rpcText } from '../pods/rpc-text.ts';
 import { type ContainerQuery, type FoundContainer, findPod, type ServerRuntime } from './pods.ts';
-import { type Body, HttpFailure, runtimeErrorText } from './reply.ts';
+import { type Body, HttpFailure } from './reply.ts';
 import type { ContainerPath } from './route.ts';
 
 /** POST /run: the command of query `cmd`, split at spaces, run to its end; the answer is what it printed. */
@@ -26,6 +27,6 @@ export async function serveRun(
     return { status: 200, type: 'application/json', body: Buffer.concat([result.stdout, result.stderr]) };
   } catch (error) {
     if (error instanceof HttpFailure) throw error;
-    throw new HttpFailure(500, runtimeErrorText(error), error);
+    throw new HttpFailure(500, rpcText(error), error);
   }
 }

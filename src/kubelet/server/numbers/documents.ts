@@ -1,7 +1,8 @@
 import { type Clock, systemClock } from '../../../core/index.ts';
 import { readFilesystem } from '../../../hardware/index.ts';
+import { rpcText } from '../../pods/rpc-text.ts';
 import type { ServerRuntime } from '../pods.ts';
-import { type Body, HttpFailure, runtimeErrorText } from '../reply.ts';
+import { type Body, HttpFailure } from '../reply.ts';
 import type { Documents } from '../server.ts';
 import { createRates } from './rates.ts';
 import { resourceText } from './resource-text.ts';
@@ -61,7 +62,7 @@ export function createDocuments(options: DocumentOptions): Documents {
         }
         return { status: 200, type: 'application/json', body: JSON.stringify(await page()) };
       } catch (error) {
-        throw new HttpFailure(500, runtimeErrorText(error), error);
+        throw new HttpFailure(500, rpcText(error), error);
       }
     },
     metrics: processPage,

@@ -549,6 +549,46 @@ describe('storage', { skip, timeout: 180_000 }, () => {
     assert.deepEqual(lab.materials.volumesInUse(), []);
   });
 
+  it('let go of a volume with a pod that waited for it and never got it', async () => {
+    const refuses = await driver('refuse.csi.test', { capabilities: ['STAGE_UNSTAGE_VOLUME'] });
+    const { attachmentName } = await import('../../src/kubelet/csi/paths.ts');
+    const attach = (handle: string) => {
+      const id = attachmentName(handle, 'refuse.csi.test', 'n1');
+      api.objects.set(`/apis/storage.k8s.io/v1/volumeattachments/${id}`, {
+        metadata: { name: id },
+        status: { attached: true },
+      });
+      const name = `kubernetes.io/csi/refuse.csi.test^${handle}`;
+      api.update('/api/v1/nodes/n1', (node) => {
+        node.status = { ...(node.status as object), volumesAttached: [{ name, devicePath: '' }] };
+      });
+    };
+    const inUse = () => (lab.materials.volumesInUse() ?? []).filter((name) => name.includes('refuse.csi.test'));
+    for (const device of [undefined, 'data']) {
+      const name = `re${device ?? ''}`;
+      csiClaim(name, 'refuse.csi.test', {}, device === undefined ? {} : { volumeMode: 'Block' });
+      const pod = podWith(name, [claimVolume(name)], {}, device);
+      attach(`vol-${name}`);
+      refuses.fail('NodePublishVolume', 3, 'not like this');
+      assert.match(await fails(pod), /not like this/);
+      assert.deepEqual(inUse(), [`kubernetes.io/csi/refuse.csi.test^vol-${name}`]);
+      const before = refuses.count('NodeUnstageVolume');
+      await gone(name);
+      assert.equal(refuses.count('NodeUnstageVolume'), before + 1);
+      assert.deepEqual(inUse(), []);
+    }
+    csiClaim('never', 'refuse.csi.test');
+    const waits = podWith('never', [claimVolume('never')]);
+    await lab.materials.preparePod(waits, signal);
+    const given = new AbortController();
+    const waiting = lab.materials.mountVolumes(waits, given.signal);
+    await until('it waits', () => inUse().length === 1);
+    given.abort();
+    await assert.rejects(waiting);
+    await gone('never');
+    assert.deepEqual(inUse(), []);
+  });
+
   it('make inline volumes where the driver can, with tokens and secrets', async () => {
     const inline = await driver('inline.csi.test');
     const volume: Volume = {

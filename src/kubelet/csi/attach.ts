@@ -10,7 +10,7 @@ import { attachmentName, uniqueName } from './paths.ts';
 export interface Attachments {
   /** What the driver's controller wants its node half to know. Throws with upstream's text. */
   wait(volume: { driver: string; handle: string }, signal: AbortSignal): Promise<Record<string, string>>;
-  /** Found staged from before a restart. */
+  /** In use without a wait: found staged from before a restart, or let go by another pod's end meanwhile. */
   adopt(driver: string, handle: string): void;
   release(driver: string, handle: string): void;
   inUse(): string[];

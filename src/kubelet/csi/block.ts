@@ -2,7 +2,7 @@ import { chmod, mkdir, open, stat } from 'node:fs/promises';
 import { linkDevice } from '../volumes/claims/device.ts';
 import { deviceFailure } from '../volumes/errors.ts';
 import type { CsiContext, CsiVolume } from './context.ts';
-import { attach, find, type Published } from './filesystem.ts';
+import { attach, find, holdAttached, type Published } from './filesystem.ts';
 import { attachmentName, PLUGIN, uniqueName } from './paths.ts';
 import { capabilityOf, isReadOnly, podContext, secretsFor } from './requests.ts';
 import { writeVolumeData } from './vol-data.ts';
@@ -18,6 +18,7 @@ export async function mapDevice(volume: CsiVolume, context: CsiContext): Promise
   const source = spec.persistent?.spec?.csi;
   const volumeContext = source?.volumeAttributes ?? {};
   return context.locks.run(uniqueName(name, handle), async () => {
+    holdAttached(volume, context);
     let what = 'MapVolume.SetUpDevice failed';
     try {
       const driver = find(context, name, 'blockMapper.SetUpDevice failed to get CSI client');

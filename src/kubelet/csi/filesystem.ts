@@ -22,6 +22,7 @@ export async function mountFilesystem(volume: CsiVolume, context: CsiContext): P
   const path = join(context.paths.podVolume(podUid, spec.name), 'mount');
   const publishContext = persistent ? await attach(volume, context) : {};
   return context.locks.run(uniqueName(volume.driver, handle), async () => {
+    holdAttached(volume, context);
     const stagingPath = persistent ? await stage(volume, context, publishContext) : '';
     await publish(volume, context, { path, stagingPath, publishContext });
     return { path, stagingPath };
@@ -37,6 +38,11 @@ export async function attach(volume: CsiVolume, context: CsiContext): Promise<Re
     if (signal.aborted) throw error;
     throw mountFailure(`${spec.block ? 'Map' : 'Mount'}Volume.WaitForAttach failed`, spec.name, error);
   }
+}
+
+/** The volume is said to be in use, also if another pod's end let go of it since this one waited for it. */
+export function holdAttached({ object, spec, driver, handle }: CsiVolume, { attachments }: CsiContext): void {
+  if (!spec.inline && object?.spec?.attachRequired !== false) attachments.adopt(driver, handle);
 }
 
 async function stage(volume: CsiVolume, context: CsiContext, publishContext: Record<string, string>): Promise<string> {

@@ -12,12 +12,12 @@ import type { CsiContext, CsiVolume } from './context.ts';
 import { type CsiNodeOptions, installDriver, uninstallDriver } from './csi-node.ts';
 import { createDrivers } from './drivers.ts';
 import { expandIfLarger } from './expand.ts';
-import { mountFilesystem, type Published } from './filesystem.ts';
+import { holdAttached, mountFilesystem, type Published } from './filesystem.ts';
 import { createLocks } from './locks.ts';
 import { type CsiDriverObject, getCsiDriver } from './objects.ts';
 import { csiPaths, inlineHandle, uniqueName } from './paths.ts';
 import { isReadOnly } from './requests.ts';
-import { tearDownCsi } from './teardown.ts';
+import { type Begun, tearDownCsi } from './teardown.ts';
 import { stagedVolumes, unstageDevice, unstageFilesystem } from './unstage.ts';
 import { readVolumeData } from './vol-data.ts';
 
@@ -59,7 +59,7 @@ export function createCsi(options: CsiOptions): Csi {
   };
   const { paths, drivers, attachments } = context;
   const once = sayOnce();
-  const progress = new Map<string, 'begun' | 'done'>();
+  const progress = new Map<string, Begun & { done: boolean }>();
   const waiting = new Map<string, Set<string>>();
   /** Pods whose volumes could not all be undone. */
   const ending = new Set<string>();
@@ -178,20 +178,21 @@ export function createCsi(options: CsiOptions): Csi {
       const key = `${podUid}/${spec.name}`;
       const state = progress.get(key);
       // What this run began and could not finish is no use to anybody.
-      const stands = state === 'begun' ? undefined : await standing(spec, podUid);
+      const stands = state?.done === false ? undefined : await standing(spec, podUid);
       try {
         const volume = await volumeOf(spec, request);
         note(volume.driver, podUid);
         const settled =
-          state === 'done' || (stands !== undefined && (spec.block || (await looksSettled(stands.path, pod))));
+          state?.done === true || (stands !== undefined && (spec.block || (await looksSettled(stands.path, pod))));
         const again = stands !== undefined && settled && volume.object?.spec?.requiresRepublish !== true;
-        if (again && !spec.inline && volume.object?.spec?.attachRequired !== false)
-          attachments.adopt(volume.driver, volume.handle);
-        if (state === undefined && stands === undefined) progress.set(key, 'begun');
+        if (again) holdAttached(volume, context);
+        const { driver, handle } = volume;
+        const data = { driverName: driver, volumeHandle: handle, specVolID: spec.name };
+        if (state === undefined && stands === undefined) progress.set(key, { data, device: spec.block, done: false });
         const place = again ? stands : await (spec.block ? mapDevice : mountFilesystem)(volume, context);
         if (!spec.inline)
           await expandIfLarger(volume, { volumePath: place.path, stagingPath: place.stagingPath }, context);
-        progress.set(key, 'done');
+        progress.set(key, { data, device: spec.block, done: true });
         return { mounted: mountedOf(spec, place), dueAt: await dueAt(volume) };
       } catch (error) {
         if (stands === undefined || signal.aborted) throw error;
@@ -202,10 +203,11 @@ export function createCsi(options: CsiOptions): Csi {
     },
     async tearDown(podUid, signal) {
       for (const pods of waiting.values()) pods.delete(podUid);
-      for (const key of progress.keys()) if (key.startsWith(`${podUid}/`)) progress.delete(key);
+      const mine = [...progress].filter(([key]) => key.startsWith(`${podUid}/`));
       ending.add(podUid);
-      await tearDownCsi(podUid, context, signal);
+      await tearDownCsi({ podUid, begun: mine.map(([, one]) => one) }, context, signal);
       ending.delete(podUid);
+      for (const [key] of mine) progress.delete(key);
     },
     sweep,
     async recover() {

@@ -8,32 +8,61 @@ import { removeUnmounted } from './filesystem.ts';
 import { namesIn } from './names-in.ts';
 import { uniqueName } from './paths.ts';
 import { unstageDevice, unstageFilesystem } from './unstage.ts';
-import { readVolumeData } from './vol-data.ts';
+import { readVolumeData, type VolumeData } from './vol-data.ts';
+
+/** A volume that this run began to set up for a pod: its folder may not tell of it yet. */
+export interface Begun {
+  data: VolumeData & { specVolID: string };
+  device: boolean;
+}
 
 /**
  * Unpublishes all CSI volumes of a pod, told from what lies in its folder, so that it works after a restart as well.
  * What nobody else on this node uses is unstaged, too; that failing does not hold up the pod. Throws `VOLUME_TEARDOWN`
  * if a driver is away or refuses: nothing else of that volume is touched then.
  */
-export async function tearDownCsi(podUid: string, context: CsiContext, signal: AbortSignal): Promise<void> {
+export async function tearDownCsi(
+  { podUid, begun }: { podUid: string; begun: readonly Begun[] },
+  context: CsiContext,
+  signal: AbortSignal,
+): Promise<void> {
   const faults: unknown[] = [];
-  const each = async (folder: string, work: (name: string) => Promise<void>) => {
-    for (const name of await namesIn(folder)) await work(name).catch((error) => void faults.push(error));
+  const each = async (device: boolean, folder: string, work: typeof unpublish) => {
+    const known = new Map(begun.filter((one) => one.device === device).map(({ data }) => [data.specVolID, data]));
+    for (const name of new Set([...(await namesIn(folder)), ...known.keys()]))
+      await work({ podUid, name, begun: known.get(name) }, context, signal).catch((error) => void faults.push(error));
   };
-  await each(context.paths.podVolumes(podUid), (name) => unpublish(podUid, name, context, signal));
-  await each(context.paths.podDevices(podUid), (name) => unmap(podUid, name, context, signal));
+  await each(false, context.paths.podVolumes(podUid), unpublish);
+  await each(true, context.paths.podDevices(podUid), unmap);
   const first = faults[0];
   if (first === undefined) return;
   if (isAbort(first) || signal.aborted) throw first;
   throw volumeError('VOLUME_TEARDOWN', describeError(first), first);
 }
 
-async function unpublish(podUid: string, name: string, context: CsiContext, signal: AbortSignal): Promise<void> {
+interface EndingVolume {
+  podUid: string;
+  name: string;
+  begun: VolumeData | undefined;
+}
+
+async function unpublish(
+  { podUid, name, begun }: EndingVolume,
+  context: CsiContext,
+  signal: AbortSignal,
+): Promise<void> {
   const folder = context.paths.podVolume(podUid, name);
   const path = join(folder, 'mount');
   const data = await readVolumeData(folder);
-  // Begun, never published: the driver was not asked yet.
-  if (data === undefined) return void (await removeUnmounted(path, context));
+  // Never published: the driver was not asked to, or refused.
+  if (data === undefined) {
+    await removeUnmounted(path, context);
+    if (begun)
+      await context.locks.run(uniqueName(begun.driverName, begun.volumeHandle), () =>
+        unstageFilesystem(begun, context, signal),
+      );
+    return;
+  }
   const { driverName, volumeHandle } = data;
   await context.locks.run(uniqueName(driverName, volumeHandle), async () => {
     try {
@@ -48,9 +77,9 @@ async function unpublish(podUid: string, name: string, context: CsiContext, sign
   });
 }
 
-async function unmap(podUid: string, name: string, context: CsiContext, signal: AbortSignal): Promise<void> {
+async function unmap({ podUid, name, begun }: EndingVolume, context: CsiContext, signal: AbortSignal): Promise<void> {
   const paths = context.paths.device(name);
-  const data = await readVolumeData(paths.data);
+  const data = (await readVolumeData(paths.data)) ?? begun;
   const map = paths.map(podUid);
   const work = async () => {
     if ((await context.mounter.below([map])).length > 0) await context.mounter.unmount([map], signal);

@@ -143,6 +143,8 @@ export function createStorage(options: StorageOptions): Storage {
       const folder = layout.podDir(podUid);
       if (await exists(join(folder, 'volumes/kubernetes.io~local-volume')))
         await (await import('./claims/format.ts')).releaseDevices(podUid, { ...options, signal });
+      // It may know of a volume that never came as far as the pod's folder.
+      if (loaded) return loaded.tearDown(podUid, signal);
       const places = ['volumes/kubernetes.io~csi', 'volumeDevices/kubernetes.io~csi'];
       for (const place of places) if (await exists(join(folder, place))) return (await csi()).tearDown(podUid, signal);
     },

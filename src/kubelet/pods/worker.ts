@@ -103,12 +103,10 @@ export class PodWorker {
 
   /** A newer version of the object. */
   update(pod: Pod): void {
-    const before = this.#pod;
     this.#asked = pod;
-    this.#pod = this.#allocated(pod);
+    this.#allocate();
     this.#noteDeletion(pod);
     this.#deps.writer.observe(pod, this.#writesStatus ? this.memory.status : undefined);
-    if (projection(before) !== projection(pod)) this.memory.volumesOutdated = true;
     this.poke();
   }
 
@@ -116,13 +114,15 @@ export class PodWorker {
   retryResize(): void {
     // One that has ended is told of with every status of it: nothing it could get would be of use.
     if (this.memory.resize.pending?.reason !== 'Deferred' || this.memory.finished || this.#ending) return;
-    this.#pod = this.#allocated(this.#asked);
+    this.#allocate();
     this.poke();
   }
 
-  #allocated(asked: Pod): Pod {
+  #allocate(): void {
     const { serverMinor, refuseResize: refuse } = this.#deps;
-    return allocate(this.#pod, asked, this.memory, { serverMinor, refuse, reports: this.#reports });
+    const before = this.#pod;
+    this.#pod = allocate(before, this.#asked, this.memory, { serverMinor, refuse, reports: this.#reports });
+    if (projection(before) !== projection(this.#pod)) this.memory.volumesOutdated = true;
   }
 
   /** The pod is gone at its source, whether it ended here or not. */

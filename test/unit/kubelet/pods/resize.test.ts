@@ -66,7 +66,13 @@ describe('a pod resized in place', () => {
   it('waits while others have it, and keeps what it has', async () => {
     const { node, updates, ask } = await running(sized('100Mi'));
     node.materials.refusal = { reason: 'Deferred', message: 'not now' };
+    const shown: unknown[] = [];
+    node.materials.volumes = (pod) => {
+      if (pod.metadata.name === 'r') shown.push(pod.spec.containers[0]?.resources?.limits?.memory);
+      return undefined;
+    };
     await ask('200Mi');
+    assert.deepEqual(shown, [], 'its volumes show what it has, which is the same');
     assert.deepEqual(updates, []);
     assert.equal(main(node)?.resources?.limits?.memory, '100Mi');
     const pending = condition(node, 'PodResizePending');
@@ -81,6 +87,7 @@ describe('a pod resized in place', () => {
     node.api.markDeleted('other', 0);
     await node.clock.advance(5_000);
     assert.equal(updates.length, 1);
+    assert.equal(shown.at(-1), '200Mi');
     assert.equal(main(node)?.resources?.limits?.memory, '200Mi');
     assert.equal(condition(node, 'PodResizePending'), undefined);
   });

@@ -12,7 +12,7 @@ export interface Shortage {
 const BASE = ['cpu', 'memory', 'ephemeral-storage'];
 
 /** Requests of a pod that was admitted; one that can't be read uses nothing, since it can't run either. */
-function usedBy(pod: Pod): Amounts {
+export function usedBy(pod: Pod): Amounts {
   try {
     return podRequests(pod);
   } catch {

@@ -1,15 +1,14 @@
 import { AgentError } from '../../core/index.ts';
 import type { Pod } from '../../kube/index.ts';
 import { qosClassOf } from '../containers/qos.ts';
-import { podRequests } from '../containers/resources.ts';
 import { isCriticalPod } from '../containers/spec.ts';
-import type { Shortage } from './fit.ts';
+import { type Shortage, usedBy } from './fit.ts';
 
 /** Amounts still to be freed, by resource name. */
 type Needs = ReadonlyMap<string, number>;
 
 /** True if the one pod may push the other off the node (pkg/kubelet/types, Preemptable). */
-export function mayPreempt(pod: Pod, other: Pod): boolean {
+function mayPreempt(pod: Pod, other: Pod): boolean {
   if (isCriticalPod(pod) && !isCriticalPod(other)) return true;
   const [a, b] = [pod.spec.priority, other.spec.priority];
   return typeof a === 'number' && typeof b === 'number' && a > b;
@@ -76,12 +75,7 @@ function less(needs: Needs, pods: readonly Pod[]): Needs {
 }
 
 function requestOf(pod: Pod, resource: string): number {
-  if (resource === 'pods') return 1;
-  try {
-    return podRequests(pod).get(resource) ?? 0;
-  } catch {
-    return 0;
-  }
+  return resource === 'pods' ? 1 : (usedBy(pod).get(resource) ?? 0);
 }
 
 function isSmaller(a: Pod, b: Pod): boolean {

@@ -1,5 +1,4 @@
 import type { Pod } from '../../kube/index.ts';
-import { podRequests } from '../containers/resources.ts';
 import { isStaticPod } from '../containers/spec.ts';
 import { shortages } from './fit.ts';
 
@@ -16,8 +15,7 @@ export function refuseResize(
     if (isStaticPod(pod)) return { reason: 'Infeasible', message: 'In-place resize of static-pods is not supported' };
     const short = shortages(pod, others, allocatable).find(({ resource }) => ['cpu', 'memory'].includes(resource));
     if (short === undefined) return undefined;
-    const { resource, used, capacity } = short;
-    const requested = podRequests(pod).get(resource) ?? short.requested;
+    const { resource, requested, used, capacity } = short;
     if (requested > capacity)
       return {
         reason: 'Infeasible',

@@ -75,18 +75,19 @@ async function exists(path: string): Promise<boolean> {
 function memorySize(limit: string | number | undefined, { pod, allocatableMemory }: EmptyDirContext): number {
   const own = limit === undefined ? 0 : Math.floor(parseQuantity(limit));
   const level = specOf(pod).resources?.limits?.memory;
-  const whole = level !== undefined || containersOf(pod).every((c) => (limitsOf(c).get('memory') ?? 0) > 0);
+  const whole = level !== undefined || askingContainers(pod).every((c) => (limitsOf(c).get('memory') ?? 0) > 0);
   const pods = whole ? (podLimits(pod).get('memory') ?? 0) : 0;
   return Math.min(...[allocatableMemory, pods, own].filter((bytes) => bytes > 0));
 }
 
-function containersOf({ spec }: Pod): AnyContainer[] {
+/** Without the ephemeral ones, which ask for nothing. */
+function askingContainers({ spec }: Pod): AnyContainer[] {
   return [...spec.containers, ...(spec.initContainers ?? [])];
 }
 
 /** Bytes: of `HugePages-2Mi`, or for `HugePages` the one size the pod asks for; nobody gets pages the pod did not ask for. */
 function pageSize(medium: string, pod: Pod): number {
-  const names = containersOf(pod).flatMap((container) => [...requestsOf(container).keys()]);
+  const names = askingContainers(pod).flatMap((container) => [...requestsOf(container).keys()]);
   const level = Object.keys(specOf(pod).resources?.requests ?? {});
   const asked = new Set([...names, ...level].map(hugepageBytes).filter((bytes) => bytes !== undefined));
   const named = medium === 'HugePages' ? undefined : hugepageBytes(medium.replace('HugePages-', 'hugepages-'));

@@ -146,7 +146,7 @@ export async function startKubelet(input: KubeletInput): Promise<Kubelet> {
     ...input,
     pods,
     imageRoot: whereImages,
-    nodeEvent: (type, reason, message) => nodeEvent({ type, reason, message }),
+    nodeEvent,
   });
   await stack.start('eviction', eviction.manager, signal);
   eviction.attach(pods, (inner) => upkeep.images.freeImages(undefined, inner));

@@ -3,7 +3,7 @@ import type { KubeletSettings } from '../config/index.ts';
 import { type Clock, errorCode, type Logger } from '../core/index.ts';
 import type { Cri } from '../cri/index.ts';
 import { readFilesystem } from '../hardware/index.ts';
-import { ImageCollector, LogRotator, type PodManager, whatFills } from '../kubelet/index.ts';
+import { ImageCollector, LogRotator, type NodeEvent, type PodManager, whatFills } from '../kubelet/index.ts';
 import type { AgentPaths } from './paths.ts';
 import type { Stack } from './stack.ts';
 
@@ -15,7 +15,7 @@ export interface UpkeepInput {
   imageRoot(): Promise<string>;
   pauseImage: string;
   pods: PodManager;
-  nodeEvent(type: 'Normal' | 'Warning', reason: string, message: string): void;
+  nodeEvent(event: NodeEvent): void;
   stack: Stack;
   clock: Clock;
   log: Logger;

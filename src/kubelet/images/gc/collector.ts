@@ -10,6 +10,7 @@ import {
 } from '../../../core/index.ts';
 import type { CriImage, ImageService, RuntimeEvents, RuntimeService } from '../../../cri/types.ts';
 import type { FilesystemUse } from '../../../hardware/index.ts';
+import type { NodeEvent } from '../../node/node-events.ts';
 import { type Candidate, candidates, type ImageRecords, imagesInUse, noteImages } from './records.ts';
 
 /** KubeletConfiguration's imageGC… fields; percents of the file system that are used, durations in milliseconds. */
@@ -36,7 +37,7 @@ export interface ImageCollectorOptions {
   /** Names of pinned images, for runtimes whose CRI does not tell (containerd 1.6). */
   pinned?(signal: AbortSignal): Promise<readonly string[]>;
   /** Records an event on the Node. */
-  event(type: 'Normal' | 'Warning', reason: string, message: string): void;
+  event(event: NodeEvent): void;
   /** What fills the file system, as sentences for an event. Asked for only when nothing more can be freed. */
   whatFills?(images: readonly CriImage[], used: ReadonlySet<string>): Promise<string>;
   /** How long after the runtime is known the first look is; a minute when left out. */
@@ -255,10 +256,10 @@ export class ImageCollector implements Component {
     const { clock, event } = this.#options;
     if (this.#failures > 2 && clock.monotonic() - this.#told < REMIND_MS) return;
     this.#told = clock.monotonic();
-    const text = describeError(error);
+    const message = describeError(error);
     const reason = errorCode(error);
-    if (reason === FULL || reason === NO_CAPACITY) event('Warning', reason, text);
+    if (reason === FULL || reason === NO_CAPACITY) event({ type: 'Warning', reason, message });
     // Once may be chance, such as the runtime being restarted.
-    if (this.#failures > 1) event('Warning', 'ImageGCFailed', text);
+    if (this.#failures > 1) event({ type: 'Warning', reason: 'ImageGCFailed', message });
   }
 }

@@ -81,7 +81,7 @@ function setUp({
     },
     wanted: () => state.wanted,
     pinned: async () => state.pinned,
-    event: (_type, reason, message) => void events.push(`${reason}: ${message}`),
+    event: ({ reason, message }) => void events.push(`${reason}: ${message}`),
     whatFills: async () => 'Of 100 GB all are used.',
     clock,
     log: silentLogger,

@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises';
 import { errorCode } from '../../core/index.ts';
 import { readEnd } from './files.ts';
 import type { ObservedContainer } from './model.ts';
@@ -38,21 +37,15 @@ async function readLog(path: string): Promise<string | undefined> {
 
 /** Each line of a log file carries a time and a stream name: how much to read is not known before. */
 async function logTail(path: string): Promise<string> {
-  const file = await open(path).catch(() => undefined);
-  if (file === undefined) return '';
   try {
-    const { size } = await file.stat();
     for (let bytes = 4 * MAX_LOG; ; bytes *= 8) {
-      const length = Math.min(bytes, size);
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
-      const { text, whole } = lastWords(buffer.subarray(0, bytesRead));
+      const log = await readEnd(path, bytes);
+      const { text, whole } = lastWords(log);
       // Empty lines are all prefix: 80 of them are far below the next size.
-      if (whole || length === size || bytes > 1 << 20) return text;
+      if (whole || log.length < bytes || bytes > 1 << 20) return text;
     }
   } catch {
     return '';
-  } finally {
-    await file.close();
   }
 }
 

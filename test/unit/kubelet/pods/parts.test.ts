@@ -7,6 +7,7 @@ import { silentLogger } from '../../../../src/core/index.ts';
 import { DesiredCache } from '../../../../src/kubelet/pods/desired-cache.ts';
 import { createLogLinks, readEnd } from '../../../../src/kubelet/pods/files.ts';
 import { Limiter } from '../../../../src/kubelet/pods/limiter.ts';
+import type { ObservedContainer } from '../../../../src/kubelet/pods/model.ts';
 import {
   crashEntry,
   goDuration,
@@ -15,11 +16,12 @@ import {
   shouldRestart,
 } from '../../../../src/kubelet/pods/restart.ts';
 import { RuntimeView } from '../../../../src/kubelet/pods/runtime-view.ts';
-import { lastWords } from '../../../../src/kubelet/pods/termination.ts';
+import { lastWords, terminationMessage } from '../../../../src/kubelet/pods/termination.ts';
 import { FakeClock, settle } from '../../../fakes/clock.ts';
 import { FakeMaterials, makePod } from '../../../fakes/pods.ts';
 import { FakeRuntime } from '../../../fakes/runtime.ts';
 
+const POLICY = 'io.kubernetes.container.terminationMessagePolicy';
 const never = new AbortController().signal;
 
 describe('slots', () => {
@@ -257,6 +259,12 @@ describe('last words', () => {
     assert.equal((await readEnd(join(dir, 'link'), 100)).length, 0);
     await assert.rejects(readEnd(join(dir, 'none'), 100), { code: 'ENOENT' });
     await assert.rejects(readEnd(dir, 100), { message: `read ${dir}: is a directory` });
+    await writeFile(join(dir, 'secret'), '2026-11-24T10:00:00Z stderr F from the log\n');
+    const failed = { exitCode: 1, reason: 'Error', annotations: { [POLICY]: 'FallbackToLogsOnError' } };
+    const words = (logPath: string) => terminationMessage({ ...failed, logPath } as unknown as ObservedContainer, []);
+    assert.equal(await words(join(dir, 'secret')), 'from the log\n');
+    assert.equal(await words(join(dir, 'link')), '');
+    assert.equal(await words(join(dir, 'none')), '');
     await rm(dir, { recursive: true });
   });
 });

@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { createGzip } from 'node:zlib';
+import { openLog } from './open.ts';
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 
 /**
  * Packs a log that was put aside into `PATH.gz`. The copy is on the disk before it gets its name and before the original
@@ -11,10 +12,9 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constant
  */
 export async function compressLog(path: string, signal: AbortSignal): Promise<void> {
   const half = `${path}.tmp`;
-  const source = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const source = await openLog(path);
   try {
     const facts = await source.stat();
-    if (!facts.isFile()) throw new Error(`${path} is not a file`);
     const target = await open(half, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, facts.mode & 0o777);
     try {
       await pack(source, target, signal);
@@ -57,7 +57,7 @@ async function pack(source: FileHandle, target: FileHandle, signal: AbortSignal)
 
 /** Whether `PATH.gz` holds all of `PATH`: gzip keeps the unpacked length in its last four bytes. */
 export async function isWholeCopy(path: string): Promise<boolean> {
-  const file = await open(`${path}.gz`, 'r');
+  const file = await openLog(`${path}.gz`);
   try {
     const { size } = await file.stat();
     if (size < 18) return false;

@@ -2,9 +2,8 @@ import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { abortError } from '../../../core/index.ts';
-import { logPieces } from '../../logs/index.ts';
+import { logPieces, openLog } from '../../logs/index.ts';
 import { isComplete, MAX_HEAD } from './line-parser.ts';
-import { openLog } from './open.ts';
 import type { LogOptions } from './options.ts';
 import { tailStart } from './tail.ts';
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -142,6 +143,14 @@ describe('container logs', () => {
     assert.ok(!names.some((name) => name.endsWith('.gz')), names.join());
     assert.equal(names.filter((name) => name.startsWith('0.log.')).length, 2);
     assert.equal(lab.warnings.length, 1);
+  });
+
+  it('are rotated even if somebody put a pipe where a packed piece would be', async () => {
+    await writeFile(join(lab.folder, '0.log.20260101-000000'), 'a piece');
+    execFileSync('mkfifo', [join(lab.folder, '0.log.20260101-000000.gz')]);
+    await rotations({ maxSize: 1, maxFiles: 10 }, 1);
+    assert.equal(lab.runtime.reopened, 1);
+    assert.equal(gunzipSync(await readFile(join(lab.folder, '0.log.20260101-000000.gz'))).toString(), 'a piece');
   });
 
   it('go with all their pieces', async () => {

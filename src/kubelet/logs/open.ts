@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { AgentError, errorCode } from '../../../core/index.ts';
+import { AgentError, errorCode } from '../../core/index.ts';
 
 /**
  * Opens the file itself: no link and no pipe, since a container with the log folder mounted can put one there to show

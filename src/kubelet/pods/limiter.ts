@@ -1,4 +1,4 @@
-import { abortError, orAbort } from '../../core/index.ts';
+import { abortError, type Clock, orAbort } from '../../core/index.ts';
 
 interface Waiter {
   rank: number;
@@ -29,6 +29,24 @@ export class Limiter {
     } finally {
       this.#release();
     }
+  }
+
+  /** The same, but the slot is given back after `ms` at the latest, while the work goes on: it only waits by then. */
+  async runBriefly<T>(
+    rank: number,
+    work: () => Promise<T>,
+    { ms, clock }: { ms: number; clock: Clock },
+    signal: AbortSignal,
+  ): Promise<T> {
+    let running: Promise<T> | undefined;
+    const hold = async () => {
+      running = work();
+      const pause = new AbortController();
+      await Promise.race([running.catch(() => {}), clock.sleep(ms, pause.signal).catch(() => {})]);
+      pause.abort();
+    };
+    await this.run(rank, hold, signal);
+    return running as Promise<T>;
   }
 
   /** Resolves when nothing runs; rejects by the signal. */

@@ -49,18 +49,22 @@ async function inTurn(grace: number, { deps, signal }: ActionContext, stop: () =
   const { limits, clock } = deps;
   const patience = new AbortController();
   const cancel = clock.after(Math.min(LONGEST_TURN_MS, Math.max(0, grace) * 500), () => patience.abort());
-  let stopping: Promise<void> | undefined;
-  const begin = async () => {
+  let begun = false;
+  const begin = () => {
+    begun = true;
     cancel();
-    stopping = stop();
-    const pause = new AbortController();
-    await Promise.race([stopping.catch(() => {}), clock.sleep(HOLD_MS, pause.signal).catch(() => {})]);
-    pause.abort();
+    return stop();
   };
-  await limits.end.run(END_RANKS.kill, begin, AbortSignal.any([signal, patience.signal])).catch(() => {});
-  cancel();
-  signal.throwIfAborted();
-  await (stopping ?? stop());
+  const either = AbortSignal.any([signal, patience.signal]);
+  try {
+    await limits.end.runBriefly(END_RANKS.kill, begin, { ms: HOLD_MS, clock }, either);
+  } catch (error) {
+    if (begun || signal.aborted) throw error;
+    // Its turn did not come in time.
+    await stop();
+  } finally {
+    cancel();
+  }
 }
 
 /** The first half of an end, for a container that has to wait for others before it is killed. */

@@ -9,23 +9,8 @@ const SLOT_MS = 3_000;
 const PATIENCE_MS = 123_000;
 
 /** Runs work in one of the slots for volumes, but does not hold the slot while the work is slow. */
-async function inSlot(work: () => Promise<void>, { deps, signal }: ActionContext): Promise<void> {
-  let running: Promise<void> | undefined;
-  await deps.limits.volumes.run(
-    0,
-    () =>
-      new Promise<void>((resolve) => {
-        const cancel = deps.clock.after(SLOT_MS, resolve);
-        const done = () => {
-          cancel();
-          resolve();
-        };
-        running = work();
-        running.then(done, done);
-      }),
-    signal,
-  );
-  await running;
+function inSlot(work: () => Promise<void>, { deps, signal }: ActionContext): Promise<void> {
+  return deps.limits.volumes.runBriefly(0, work, { ms: SLOT_MS, clock: deps.clock }, signal);
 }
 
 /** The pod's folder, cgroup and volumes; each volume that can't be had is an event. */

@@ -3,6 +3,7 @@ import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from 
 import type { Exec } from '../host/index.ts';
 import type { Container, EphemeralContainer, Pod, Secret, Service, Taint } from '../kube/index.ts';
 import type { Shortage } from './admission/fit.ts';
+import type { Refusal } from './admission/resize.ts';
 import type { Pressure } from './eviction/signals.ts';
 import type { ReferenceApi } from './references/reference.ts';
 import type { StorageNode } from './volumes/storage.ts';
@@ -37,7 +38,7 @@ export interface PodMaterials {
   /** What a container may use now, for one that runs already. Pure. */
   containerResources(pod: Pod, container: AnyContainer): LinuxContainerResources;
   /** Undefined if the pod, as it asks to become, has room beside the others; else why not. Pure. */
-  refuseResize(pod: Pod, others: readonly Pod[]): { reason: 'Deferred' | 'Infeasible'; message: string } | undefined;
+  refuseResize(pod: Pod, others: readonly Pod[]): Refusal | undefined;
   /** Stable over restarts of the agent; what the `io.kubernetes.container.hash` annotation holds. */
   containerHash(container: AnyContainer): string;
   /**

@@ -1,6 +1,7 @@
 import type { ContainerConfig, PodSandboxConfig } from '../../src/cri/types.ts';
 import type { EventRecorder, KubeClient, ObjectReference, Pod, PodStatus } from '../../src/kube/index.ts';
 import { KubeError } from '../../src/kube/index.ts';
+import type { Refusal } from '../../src/kubelet/admission/index.ts';
 import type { Admission, PodMaterials } from '../../src/kubelet/materials.ts';
 import type { PodChange, PodSource } from '../../src/kubelet/pods/source.ts';
 
@@ -210,7 +211,7 @@ export class FakeMaterials {
     return { config, notices: [] };
   }
   /** Why a resize can't be had. */
-  refusal: { reason: 'Deferred' | 'Infeasible'; message: string } | undefined;
+  refusal: Refusal | undefined;
   refuseResize() {
     return this.refusal;
   }

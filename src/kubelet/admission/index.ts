@@ -1,5 +1,5 @@
 export * from './admit.ts';
 export type { Shortage } from './fit.ts';
 export { podsToPreempt } from './preempt.ts';
-export { refuseResize } from './resize.ts';
+export { type Refusal, refuseResize } from './resize.ts';
 export * from './shape.ts';

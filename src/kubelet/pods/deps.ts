@@ -1,12 +1,12 @@
 import type { Clock, Logger } from '../../core/index.ts';
 import type { RuntimeService } from '../../cri/types.ts';
 import type { EventRecorder, Pod, PodStatus } from '../../kube/index.ts';
+import type { Refusal } from '../admission/index.ts';
 import type { ImagePuller } from '../images/index.ts';
 import type { PodMaterials } from '../materials.ts';
 import type { LogLinks } from './files.ts';
 import type { Limiter } from './limiter.ts';
 import type { ProbeRunner } from './probes/types.ts';
-import type { Refusal } from './resize/allocate.ts';
 import type { RuntimeView } from './runtime-view.ts';
 import type { StatusWriter } from './status/writer.ts';
 

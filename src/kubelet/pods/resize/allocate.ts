@@ -1,11 +1,9 @@
 import type { Pod } from '../../../kube/index.ts';
+import type { Refusal } from '../../admission/index.ts';
 import type { PodMemory } from '../memory.ts';
 import type { PodReports } from '../reports.ts';
 import { resizeMessage } from './messages.ts';
 import { allocationIn, allocationOf, isResized, withAllocation } from './size.ts';
-
-/** Why a pod can't have what it asks for: not now, or not on this node at all. */
-export type Refusal = { reason: 'Deferred' | 'Infeasible'; message: string };
 
 /** Resizes came with Kubernetes 1.33; before, nobody could ask for one. */
 const SINCE_MINOR = 33;

@@ -84,6 +84,8 @@ export class Coalescer {
       } catch {
         // See the constructor; a throw before the first await is one, too.
       }
+      // Work that waits for nothing and pokes itself must not keep everything else of the process from its turn.
+      if (this.#dirty) await new Promise((resolve) => setImmediate(resolve));
     }
     this.#running = false;
     for (const done of this.#idle.splice(0)) done();

@@ -60,7 +60,7 @@ export async function watchForStall({ image, downloads, clock, log, signal }: St
     throw new AgentError({
       code: advanced ? 'PULL_STALLED_LATE' : 'PULL_STALLED',
       message: `failed to pull image "${image}": no progress for ${seconds}s${howFar(open)}, cut off to be tried again`,
-      remedy: 'look at the link to the registry; what was downloaded is kept',
+      remedy: 'look at the link to the registry',
     });
   }
 }

@@ -162,3 +162,17 @@ test('secrets that change all the time do not pile up, those in use stay masked'
   assert.equal(redact('registry-token-04999 the-join-token'), '******** ********');
   assert.equal(redact('registry-token-00001'), 'registry-token-00001');
 });
+
+test('a coalescer whose work pokes itself leaves others their turn', async () => {
+  let rounds = 0;
+  let stopped = false;
+  const coalescer = new Coalescer(async () => {
+    rounds++;
+    if (!stopped) coalescer.poke();
+  });
+  coalescer.poke();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  stopped = true;
+  await coalescer.idle();
+  assert.ok(rounds > 1);
+});
